@@ -5,7 +5,7 @@ package rng
 func (k Key) Uniforms(dst []float32, step, first uint64) {
 	s := k.stream(kindUniform, step)
 	for len(dst) > 0 {
-		w := s.block(first / 4)
+		w := words4(s.block(first / 4))
 		for _, v := range w[first%4 : min(4, first%4+uint64(len(dst)))] {
 			dst[0] = float32(v>>8|1) * 0x1p-24
 			dst = dst[1:]
@@ -14,12 +14,14 @@ func (k Key) Uniforms(dst []float32, step, first uint64) {
 	}
 }
 
+func words4(w0, w1, w2, w3 uint32) [4]uint32 { return [4]uint32{w0, w1, w2, w3} }
+
 // Rademacher fills dst with ±1, each with probability ½, one bit an element. Element i of dst is
 // element first+i of the step.
 func (k Key) Rademacher(dst []float32, step, first uint64) {
 	s := k.stream(kindSign, step)
 	for len(dst) > 0 {
-		w := s.block(first / 128)
+		w := words4(s.block(first / 128))
 		at := first % 128
 		n := min(128-at, uint64(len(dst)))
 		for i := range dst[:n] {

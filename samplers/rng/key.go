@@ -32,8 +32,8 @@ func (k Key) Sub(label string) Key {
 // child is the key whose 128 bits are one block of k. A block is a bijection of its counter, so
 // children of one key are distinct.
 func (k Key) child(kind, label uint64) Key {
-	w := k.stream(kind, 0).pair(label)
-	return Key{Seed: w[0], Stream: w[1]}
+	seed, stream := k.stream(kind, 0).pair(label)
+	return Key{Seed: seed, Stream: stream}
 }
 
 // The kinds of draw; each has its own range of counters.

@@ -23,7 +23,8 @@ func (k Key) Normals(dst []float32, step, first uint64) {
 
 // Langevin does x[i] ← (x[i] − eta·g[i]) + sigma·z[i] in one pass over memory, where z is the noise of
 // Normals at the same (step, first), rounding after every operation: drawing first and updating after
-// gives the same bytes. sigma = 0 draws nothing. Like copy, it stops at the shorter of x and g.
+// gives the same bytes. sigma = 0 draws nothing. Like copy, it stops at the shorter of x and g. The
+// two may be one slice, but not overlap otherwise.
 func (k Key) Langevin(x, g []float32, eta, sigma float32, step, first uint64) {
 	n := min(len(x), len(g))
 	x, g = x[:n], g[:n]
@@ -50,9 +51,9 @@ func (k Key) Langevin(x, g []float32, eta, sigma float32, step, first uint64) {
 // normalBlocks fills dst, whole blocks of four, with the normals from block b on.
 func normalBlocks(dst []float32, s stream, b uint64) {
 	for ; len(dst) >= 4; dst = dst[4:] {
-		w := s.block(b)
-		dst[0], dst[1] = boxMuller(w[0], w[1])
-		dst[2], dst[3] = boxMuller(w[2], w[3])
+		w0, w1, w2, w3 := s.block(b)
+		dst[0], dst[1] = boxMuller(w0, w1)
+		dst[2], dst[3] = boxMuller(w2, w3)
 		b++
 	}
 }

@@ -12,10 +12,9 @@ const (
 	philoxRounds = 10
 )
 
-// philox is Philox4x32-10: ten rounds of the counter c under the key k.
-func philox(c [4]uint32, k [2]uint32) [4]uint32 {
-	c0, c1, c2, c3 := c[0], c[1], c[2], c[3]
-	k0, k1 := k[0], k[1]
+// philox is Philox4x32-10: ten rounds of the counter c under the key k. Words go by themselves, not in
+// arrays, to stay in registers.
+func philox(c0, c1, c2, c3, k0, k1 uint32) (w0, w1, w2, w3 uint32) {
 	for range philoxRounds {
 		p0, p1 := uint64(philoxM0)*uint64(c0), uint64(philoxM1)*uint64(c2)
 		c0, c1 = uint32(p1>>32)^c1^k0, uint32(p1)
@@ -23,7 +22,7 @@ func philox(c [4]uint32, k [2]uint32) [4]uint32 {
 		k0 += philoxW0
 		k1 += philoxW1
 	}
-	return [4]uint32{c0, c1, c2, c3}
+	return c0, c1, c2, c3
 }
 
 // stream is one step of one kind of draw: what is left to choose is the block.
@@ -33,20 +32,24 @@ type stream struct {
 }
 
 // block returns the four words of one block.
-func (s stream) block(b uint64) [4]uint32 {
-	return philox(
-		[4]uint32{uint32(b), uint32(b >> 32), uint32(s.high), uint32(s.high >> 32)},
-		[2]uint32{uint32(s.key), uint32(s.key >> 32)})
+func (s stream) block(b uint64) (w0, w1, w2, w3 uint32) {
+	return philox(uint32(b), uint32(b>>32), uint32(s.high), uint32(s.high>>32), uint32(s.key), uint32(s.key>>32))
 }
 
 // pair returns the four words of one block as two 64-bit integers.
-func (s stream) pair(b uint64) [2]uint64 {
-	w := s.block(b)
-	return [2]uint64{uint64(w[0]) | uint64(w[1])<<32, uint64(w[2]) | uint64(w[3])<<32}
+func (s stream) pair(b uint64) (lo, hi uint64) {
+	w0, w1, w2, w3 := s.block(b)
+	return uint64(w0) | uint64(w1)<<32, uint64(w2) | uint64(w3)<<32
 }
 
 // uint64 returns integer i of the stream, two to a block.
-func (s stream) uint64(i uint64) uint64 { return s.pair(i / 2)[i%2] }
+func (s stream) uint64(i uint64) uint64 {
+	lo, hi := s.pair(i / 2)
+	if i%2 == 1 {
+		return hi
+	}
+	return lo
+}
 
 // scale maps a uniform 64-bit integer to [0, n) by the high half of their product (Lemire 2019). The
 // bias, below n/2⁶⁴, is left in: rejecting would make the number of words drawn depend on their values.

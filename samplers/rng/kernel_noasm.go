@@ -1,3 +1,5 @@
+//go:build !amd64 || purego
+
 package rng
 
 func normalLots(dst []float32, s stream, b uint64) { normalBlocks(dst, s, b) }
