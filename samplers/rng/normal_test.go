@@ -64,12 +64,12 @@ func TestBoxMullerAccuracy(t *testing.T) {
 
 // Element for element what the package comment says, computed in float64.
 func TestNormalsFollowDefinition(t *testing.T) {
-	const seed, step, first = 99, 1 << 35, 1<<40 + 1
+	const seed, step, first uint64 = 99, 1 << 35, 1<<40 + 1
 	z := make([]float32, 1000)
 	NewKey(seed).Normals(z, step, first)
 	for i, got := range z {
-		n := uint64(first + i)
-		w := words4(philox(uint32(n/4), uint32(n/4>>32), 0, step>>32, seed, 0))
+		n := first + uint64(i)
+		w := words4(philox(uint32(n/4), uint32(n/4>>32), uint32(step&0xffffffff), uint32(step>>32), uint32(seed), 0))
 		a, b := w[n%4/2*2], w[n%4/2*2+1]
 		r := math.Sqrt(-2 * math.Log((float64(a>>1)+0.5)*0x1p-31))
 		c, s := math.Cos(float64(int32(b<<2))*0x1p-31*math.Pi/4), math.Sin(float64(int32(b<<2))*0x1p-31*math.Pi/4)
