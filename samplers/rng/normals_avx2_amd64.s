@@ -178,7 +178,7 @@
 	VPXOR     E0, E4, E4
 
 // The normals of one group, from radius x2, sine x3, cosine x4 and the direction word x5: sixteen in
-// parts of four in x3 and x4, in order. The top bit of x5 exchanges sine and cosine.
+// order in x3 and x4. The top bit of x5 exchanges sine and cosine.
 #define PRODUCT(x0, x1, x2, x3, x4, x5) \
 	VBLENDVPS x5, x3, x4, x0 \
 	VBLENDVPS x5, x4, x3, x1 \
