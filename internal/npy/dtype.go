@@ -14,6 +14,14 @@ type dtype struct {
 	order binary.ByteOrder
 }
 
+// host is the byte order of this machine.
+var host = func() binary.ByteOrder {
+	if binary.NativeEndian.Uint16([]byte{1, 0}) == 1 {
+		return binary.LittleEndian
+	}
+	return binary.BigEndian
+}()
+
 // typeNames holds the types of NumPy by their type strings without byte order.
 // Those of size 0 are known but cannot be read.
 var typeNames = map[string]struct {
@@ -33,7 +41,7 @@ func parseDtype(descr string, opts options) (dtype, error) {
 	if descr == "" {
 		return dtype{}, fmt.Errorf("the header has an empty dtype")
 	}
-	code, order := descr, binary.ByteOrder(binary.NativeEndian)
+	code, order := descr, host
 	switch descr[0] {
 	case '<':
 		code, order = descr[1:], binary.LittleEndian
@@ -56,7 +64,7 @@ func parseDtype(descr string, opts options) (dtype, error) {
 
 // isNative reports that the stored bytes are float32 as this machine has them.
 func (d dtype) isNative() bool {
-	return d.kind == 'f' && d.size == 4 && d.order.Uint16([]byte{1, 2}) == binary.NativeEndian.Uint16([]byte{1, 2})
+	return d.kind == 'f' && d.size == 4 && d.order == host
 }
 
 // convert decodes len(dst) elements of raw. It returns the index of the first
