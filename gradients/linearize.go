@@ -1,0 +1,161 @@
+package gradients
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/onnx-ebm/onnx-ebm/graphs"
+)
+
+// Policy says how a pullback comes by the intermediate values of its forward graph.
+type Policy uint8
+
+// Policies.
+const (
+	Keep      Policy = iota // the forward graph hands them out as residuals
+	Recompute               // the pullback computes them again from the inputs
+)
+
+// Linear is a program and its linearization: Forward computes the outputs and the residuals, Pullback turns cotangents of the
+// outputs into gradients.
+type Linear struct {
+	Forward   *graphs.Graph // outputs of the program, then residuals
+	Pullback  *graphs.Graph // inputs: residuals, those of the program's inputs it needs, and ct/OUT; outputs: grad/NAME
+	Residuals []string      // names of the residuals: outputs of Forward and inputs of Pullback
+}
+
+// Linearize splits the program f and its VJP with respect to wrt (parameters or inputs of f) for cotangents of the named outputs.
+// Ops newer than maxOpset are decomposed in both.
+//
+// With Keep, residuals are the float values with f's batch axis that the pullback needs; what is derived from parameters alone, views
+// and masks are computed again, since they cost less than their traffic.
+func Linearize(f *graphs.Graph, outs []string, wrt []*Value, p Policy, maxOpset int64) (*Linear, error) {
+	b := graphs.Extend(f)
+	seeds, err := cotangentInputs(b, f, outs)
+	if err != nil {
+		return nil, err
+	}
+	grads, err := pullFull(b, f.Nodes, seeds, wrt)
+	if err != nil {
+		return nil, err
+	}
+	joint, err := finish(b, f, append(slices.Clone(f.Outputs), gradOutputs(wrt, grads)...)...)
+	if err != nil {
+		return nil, err
+	}
+	if joint, err = Finalize(joint, maxOpset); err != nil {
+		return nil, err
+	}
+	forward, pullback := *joint, *joint
+	forward.Outputs, pullback.Outputs = joint.Outputs[:len(f.Outputs)], joint.Outputs[len(f.Outputs):]
+	forward.Inputs = f.Inputs
+	l := &Linear{}
+	if p == Recompute {
+		l.Forward, l.Pullback = graphs.Prune(&forward), graphs.Prune(&pullback)
+		return l, nil
+	}
+	return cut(graphs.Prune(&forward), graphs.Prune(&pullback))
+}
+
+// Finalize simplifies a graph, decomposes ops newer than maxOpset, and simplifies what came of it.
+func Finalize(g *graphs.Graph, maxOpset int64) (*graphs.Graph, error) {
+	g, err := graphs.Simplify(g)
+	if err != nil {
+		return nil, err
+	}
+	if g, err = graphs.Lower(g, maxOpset); err != nil {
+		return nil, err
+	}
+	return graphs.Simplify(g)
+}
+
+// cutter moves a pullback's uses of forward values to residuals.
+type cutter struct {
+	forward map[*graphs.Node]bool
+	batch   graphs.Dim
+	fed     map[*Value]bool // depends on an input
+	b       *graphs.Builder
+	m       map[*Value]*Value
+	kept    []*Value
+}
+
+func cut(forward, pullback *graphs.Graph) (*Linear, error) {
+	c := &cutter{forward: map[*graphs.Node]bool{}, fed: map[*Value]bool{}, b: graphs.NewBuilder(pullback.Name), m: map[*Value]*Value{}}
+	for _, v := range forward.Inputs {
+		c.fed[v] = true
+		if v.Name == X {
+			c.batch = v.Shape()[0]
+		}
+	}
+	for _, n := range forward.Nodes {
+		c.forward[n] = true
+		if slices.ContainsFunc(n.In, func(v *Value) bool { return c.fed[v] }) {
+			for _, v := range n.Out {
+				c.fed[v] = true
+			}
+		}
+	}
+	for _, v := range pullback.Inputs {
+		c.b.AddInput(v)
+	}
+	for _, n := range pullback.Nodes {
+		if !c.forward[n] {
+			c.copy(n)
+		}
+	}
+	outs := make([]graphs.Output, len(pullback.Outputs))
+	for i, o := range pullback.Outputs {
+		outs[i] = graphs.Output{Name: o.Name, Value: c.value(o.Value)}
+	}
+	pull, err := c.b.Graph(outs...)
+	if err != nil {
+		return nil, err
+	}
+	l := &Linear{Pullback: graphs.Prune(pull)}
+	f := *forward
+	f.Outputs = slices.Clone(forward.Outputs)
+	for i, v := range c.kept {
+		l.Residuals = append(l.Residuals, residualName(i))
+		f.Outputs = append(f.Outputs, graphs.Output{Name: residualName(i), Value: v})
+	}
+	l.Forward = &f
+	return l, nil
+}
+
+func residualName(i int) string { return fmt.Sprintf("res/%d", i) }
+
+func (c *cutter) copy(n *graphs.Node) {
+	in := make([]*Value, len(n.In))
+	for i, v := range n.In {
+		if v != nil {
+			in[i] = c.value(v)
+		}
+	}
+	for i, v := range c.b.Ops(n.Op, len(n.Out), n.Attrs, in...) {
+		c.m[n.Out[i]] = v
+	}
+}
+
+// value returns what stands for v in the pullback: itself for leaves, a residual, or its node computed again.
+func (c *cutter) value(v *Value) *Value {
+	if r, ok := c.m[v]; ok {
+		return r
+	}
+	if v.Kind != graphs.Computed {
+		return v
+	}
+	if !c.keeps(v) {
+		c.copy(v.Node)
+		return c.m[v]
+	}
+	r := c.b.Input(residualName(len(c.kept)), v.Type.DType, v.Shape())
+	c.kept = append(c.kept, v)
+	c.m[v] = r
+	return r
+}
+
+var views = map[string]bool{"Reshape": true, "Squeeze": true, "Unsqueeze": true, "Flatten": true, "Cast": true, "Expand": true}
+
+func (c *cutter) keeps(v *Value) bool {
+	return c.fed[v] && v.Type.DType == graphs.Float32 && v.Rank() > 0 && v.Shape()[0].Same(c.batch) && v.Shape()[1:].IsStatic() && !views[v.Node.Op]
+}

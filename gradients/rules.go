@@ -1,0 +1,44 @@
+package gradients
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/onnx-ebm/onnx-ebm/graphs"
+)
+
+// rules holds the VJP of every differentiable op. Files of rules add their families in init.
+var rules = map[string]Rule{}
+
+func addRules(family map[string]Rule) { maps.Copy(rules, family) }
+
+// Supported returns the ops that have a derivative, by rule or by rewriting into ops that have one, sorted.
+func Supported() []string {
+	ops := slices.AppendSeq(slices.Collect(maps.Keys(rules)), maps.Keys(rewrites))
+	slices.Sort(ops)
+	return slices.Compact(ops)
+}
+
+// HasRule reports whether the op (of ai.onnx) has a derivative or one that is zero.
+func HasRule(op string) bool {
+	info, ok := graphs.Info(op)
+	return rules[op] != nil || rewrites[op] != nil || ok && info.Flat
+}
+
+func ruleOf(n *graphs.Node) (Rule, error) {
+	if info, ok := graphs.Info(n.Op); ok && info.Flat && n.Domain == "" {
+		return nil, nil
+	}
+	if r := rules[n.Op]; r != nil && n.Domain == "" {
+		return r, nil
+	}
+	return nil, &graphs.OpError{Op: n.FullOp(), Node: nodeName(n), Reason: "has no gradient; supported: " + strings.Join(Supported(), " ")}
+}
+
+func nodeName(n *graphs.Node) string {
+	if n.Name == "" && len(n.Out) > 0 {
+		return n.Out[0].Name
+	}
+	return n.Name
+}
