@@ -345,7 +345,7 @@ func BenchmarkOpen(b *testing.B) {
 	for name, path := range map[string]string{
 		"npy": saveArray(b, npy.Array{Shape: []int{n, d}, Data: x}),
 		"csv": save(b, "a.csv", []byte(table.String())),
-		"idx": save(b, "a.idx", append([]byte{0, 0, 8, 2, 0, 1, 0x86, 0xa0, 0, 0, 0, d}, make([]byte, n*d)...)),
+		"idx": save(b, "a.idx", append([]byte{0, 0, 8, 3, 0, 1, 0x86, 0xa0, 0, 0, 0, 1, 0, 0, 0, d}, make([]byte, n*d)...)),
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(4 * n * d)

@@ -34,6 +34,15 @@ func (s scaling) value(brightness float64) float32 {
 	return float32(brightness*s.factor + s.offset)
 }
 
+// brightness looks up what the bytes of an image stand for.
+func brightness(s scaling) func(b []byte) float32 {
+	var table [256]float32
+	for i := range table {
+		table[i] = s.value(float64(i) / 255)
+	}
+	return func(b []byte) float32 { return table[b[0]] }
+}
+
 // scales map a brightness of 0 to 1 to what an item holds.
 var scales = map[string]scaling{
 	"unit":      {1, 0},
@@ -47,7 +56,8 @@ func scaleKey(s *spec.Spec) string { return s.Word("scale", "unit", "unit", "sym
 // openIDX reads the IDX format, gzipped or not. Three axes [N, H, W] become
 // items [1, H, W], a channel first, as convolutions take them. Unsigned bytes
 // of three or more axes are images: brightness 0 to 1 by default, −1 to 1 with
-// scale=symmetric, 0 to 255 with scale=bytes. Other values stay as they are.
+// scale=symmetric, 0 to 255 with scale=bytes. Other values stay
+// as they are, rounded to float32.
 func openIDX(path string, s *spec.Spec, _ Options) (Dataset, error) {
 	scale := scaleKey(s)
 	if err := s.Done(); err != nil {
@@ -103,8 +113,10 @@ func readIDX(f io.Reader, scale string) (shape []int, x []float32, err error) {
 	if slices.Contains(dims, 0) {
 		return nil, nil, fmt.Errorf("an array of shape %v holds nothing", dims)
 	}
-	image := magic[2] == 0x08 && len(dims) >= 3
-	to := scales[scale]
+	value := kind.decode
+	if magic[2] == 0x08 && len(dims) >= 3 {
+		value = brightness(scales[scale])
+	}
 	raw := make([]byte, min(count, 1<<15)*kind.size)
 	for len(x) < count {
 		part := raw[:min(count-len(x), 1<<15)*kind.size]
@@ -112,11 +124,7 @@ func readIDX(f io.Reader, scale string) (shape []int, x []float32, err error) {
 			return nil, nil, fmt.Errorf("shape %v needs %d values; the file is cut off: %w", dims, count, err)
 		}
 		for ; len(part) > 0; part = part[kind.size:] {
-			v := kind.decode(part)
-			if image {
-				v = to.value(float64(v) / 255)
-			}
-			x = append(x, v)
+			x = append(x, value(part))
 		}
 	}
 	if _, err := in.ReadByte(); err == nil {
