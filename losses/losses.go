@@ -144,7 +144,7 @@ func NeedsSecondOrder(l Loss) bool {
 	return ok && s.NeedsSecondOrder()
 }
 
-// ErrNonFinite marks a loss that is NaN or infinite. The Result beside it is as computed and no gradient was added.
+// ErrNonFinite marks a loss that is NaN or infinite, or that saw such an energy. The Result beside it is as computed and no gradient was added.
 var ErrNonFinite = errors.New("non-finite loss")
 
 // check verifies the shapes that every loss relies on.

@@ -11,7 +11,8 @@ import (
 // Run plans, evaluates, takes the value and does dTheta += ∂loss/∂θ. dTheta is as long as m.Params(), or nil where no gradient is
 // wanted. Queries about the same rows are evaluated once. Penalties of the loss are included and reported as reg_loss.
 //
-// A loss that is NaN or infinite comes back as it is, with ErrNonFinite and dTheta untouched; check it with errors.Is.
+// A loss that is NaN or infinite comes back as it is, with ErrNonFinite and dTheta untouched; check it with errors.Is. The same holds
+// for a loss that hides a non-finite energy, as the logistic function would.
 func Run(ctx context.Context, m Model, l Loss, b Batch, k rng.Key, dTheta []float32) (res Result, err error) {
 	if b.Dim != m.Dim() {
 		return Result{}, fmt.Errorf("losses: %s: rows of %d values for a model of %d", l.Name(), b.Dim, m.Dim())
@@ -75,6 +76,9 @@ func Run(ctx context.Context, m Model, l Loss, b Batch, k rng.Key, dTheta []floa
 	if !finite(res.Loss) {
 		return res, fmt.Errorf("losses: %s: %w: %g", l.Name(), ErrNonFinite, res.Loss)
 	}
+	if bad := nonFiniteEnergies(values); bad > 0 {
+		return res, fmt.Errorf("losses: %s: %w: %d energies are not finite", l.Name(), ErrNonFinite, bad)
+	}
 	if dTheta == nil {
 		return res, nil
 	}
@@ -85,6 +89,18 @@ func Run(ctx context.Context, m Model, l Loss, b Batch, k rng.Key, dTheta []floa
 	}
 	penalty.addParams(theta, dTheta)
 	return res, nil
+}
+
+// nonFiniteEnergies counts NaN and infinite energies. Of ∇E, Hv and the Laplacian the losses are polynomials and show them.
+func nonFiniteEnergies(values []Values) (count int) {
+	for _, v := range values {
+		for _, e := range v.E {
+			if !finite(float64(e)) {
+				count++
+			}
+		}
+	}
+	return count
 }
 
 // withReg adds to the term reg_loss, or appends it.
