@@ -118,7 +118,7 @@ func (p *program) tiles(n int, opt BindOptions) (int, error) {
 }
 
 func (p *program) checkNames(opt BindOptions) error {
-	ports := append(append([]Port{}, p.model.Inputs...), p.model.Outputs...)
+	ports := slices.Concat(p.model.Inputs, p.model.Outputs)
 	for kind, given := range map[Kind]map[string][]float32{Shared: opt.Shared, Rows: opt.Rows} {
 		for name := range given {
 			if !slices.ContainsFunc(ports, func(q Port) bool { return q.Name == name && q.Kind == kind }) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	goruntime "runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -148,7 +149,7 @@ func (m Model) check() error {
 		return bad("no outputs")
 	}
 	seen := map[string]bool{}
-	for i, p := range append(append([]Port{}, m.Inputs...), m.Outputs...) {
+	for i, p := range slices.Concat(m.Inputs, m.Outputs) {
 		input := i < len(m.Inputs)
 		switch {
 		case p.Name == "" || seen[p.Name]:

@@ -1,26 +1,31 @@
 package runtime
 
-import "math"
-
-// The default size of tiles. Measured with gradient graphs of dense networks
-// on two cores: fewer than 64 rows waste matrix products, more than 512 leave
-// the second-level cache, and a tile should be worth some 10 µs so that
-// handing it to another core pays.
-const (
-	tileRows    = 256
-	minTileWork = 1 << 20 // floating-point operations
-	maxTileWork = 1 << 26
-	maxTileSize = 1 << 14 // elements of the largest Rows port
-	maxSumBytes = 1 << 26 // of all tiles' own Sum outputs
-	deviceRows  = 1 << 16 // a tile on a GPU
+import (
+	"math"
+	"slices"
 )
 
-// tileCount is the number of tiles n rows are cut into: even, where there are
-// several, so that two workers share them equally. It depends on n and the
-// model, never on the number of workers.
+// The default size of tiles. Measured with gradient graphs of dense networks: a
+// call costs about 5 µs beside its rows, so a tile should be worth some 50 µs;
+// matrix products are at full speed from 64 rows of 256 or more units on; more
+// than that leaves the caches of a core and work for fewer cores.
+const (
+	tileRows     = 128
+	wantTileWork = 1 << 22 // floating-point operations of a tile, if its rows are cheap
+	maxTileWork  = 1 << 27 // if they are dear
+	minTileWork  = 1 << 20 // the least that is worth handing to another core
+	maxTileSize  = 1 << 15 // elements of the largest Rows port, beyond tileRows
+	maxSumSize   = 1 << 24 // elements of all tiles' own Sum outputs
+	elementCost  = 100     // of a number that is read or written, in operations of a matrix product: 1 ns
+	deviceRows   = 1 << 16 // rows of a tile on a GPU
+)
+
+// tileCount is the number of tiles n rows are cut into: a power of two up to
+// 16, then a multiple of 8, so that common numbers of cores share them equally.
+// It depends on n and the model, never on the number of workers.
 func tileCount(n int, m Model) int {
 	widest, sums := 1, 0
-	for _, p := range append(append([]Port{}, m.Inputs...), m.Outputs...) {
+	for _, p := range slices.Concat(m.Inputs, m.Outputs) {
 		switch p.Kind {
 		case Rows:
 			widest = max(widest, p.elements())
@@ -28,19 +33,33 @@ func tileCount(n int, m Model) int {
 			sums += p.elements()
 		}
 	}
-	cost := max(m.RowCost, float64(widest))
-	most := math.Max(1, math.Min(float64(n), float64(n)*cost/minTileWork))
-	rows := min(max(tileRows, int(4*minTileWork/cost)), max(tileRows, maxTileSize/widest), max(1, int(maxTileWork/cost)))
-	tiles := (n + rows - 1) / rows
-	if tiles == 1 && most >= 2 {
+	cost := max(m.RowCost, elementCost*float64(widest))
+	rows := min(wantTileWork/cost, float64(maxTileSize)/float64(widest))
+	rows = min(max(rows, tileRows), maxTileWork/cost)
+	tiles := balanced(float64(n) / max(rows, 1))
+
+	work := float64(n) * cost
+	switch {
+	case tiles == 1 && work >= 2*minTileWork:
 		tiles = 2
+	case work < float64(tiles)*minTileWork:
+		tiles = int(work / minTileWork)
 	}
-	tiles += tiles & 1
-	tiles = min(tiles, int(most))
 	if sums > 0 {
-		tiles = min(tiles, max(2, maxSumBytes/4/sums))
+		tiles = min(tiles, max(2, maxSumSize/sums))
 	}
-	return max(1, tiles)
+	return max(1, min(tiles, n))
+}
+
+// balanced rounds a number of tiles to one that divides well among workers.
+func balanced(t float64) int {
+	switch {
+	case t <= 1:
+		return 1
+	case t < 16:
+		return 1 << int(math.Round(math.Log2(t)))
+	}
+	return 8 * int(math.Round(t/8))
 }
 
 // estimateCost guesses the operations a row takes: one multiply and add for

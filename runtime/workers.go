@@ -6,28 +6,39 @@ import (
 	"sync/atomic"
 )
 
-// job is a loop over tiles that several goroutines share. Jobs and their
-// method values are kept, so that a loop allocates nothing.
+// job is a loop over tiles that several goroutines share. A loop waits for the
+// helpers that took part, not for one that the scheduler starts too late: with
+// few short tiles that would be most of the time. Jobs are kept with their
+// method values, so that a loop allocates nothing; the last to leave puts the
+// job back.
 type job struct {
 	ctx    context.Context
 	fn     func(context.Context, int) error
 	n      int64
 	next   atomic.Int64
+	users  atomic.Int64
 	helper func()
-	done   sync.WaitGroup
+	idle   chan struct{} // receives when the last active helper leaves a closed job
 
-	mu  sync.Mutex
-	err error
+	mu     sync.Mutex // guards what follows
+	active int
+	closed bool
+	err    error
 }
 
-var jobs = sync.Pool{New: func() any {
-	j := new(job)
-	j.helper = func() {
-		j.work()
-		j.done.Done()
+// spare holds jobs that nobody uses.
+var spare = make(chan *job, 64)
+
+func newJob() *job {
+	select {
+	case j := <-spare:
+		return j
+	default:
 	}
+	j := &job{idle: make(chan struct{}, 1)}
+	j.helper = j.help
 	return j
-}}
+}
 
 // each calls fn for 0 … n−1 from up to the given number of goroutines, the
 // caller's among them. It stops early at the first error or when ctx is done.
@@ -43,19 +54,15 @@ func each(ctx context.Context, n, workers int, fn func(context.Context, int) err
 		}
 		return nil
 	}
-	j := jobs.Get().(*job)
-	j.ctx, j.fn, j.n, j.err = ctx, fn, int64(n), nil
+	j := newJob()
+	j.ctx, j.fn, j.n, j.err, j.closed = ctx, fn, int64(n), nil, false
 	j.next.Store(0)
-	j.done.Add(workers - 1)
+	j.users.Store(int64(workers))
 	for range workers - 1 {
 		go j.helper()
 	}
 	j.work()
-	j.done.Wait()
-	err := j.err
-	j.ctx, j.fn = nil, nil
-	jobs.Put(j)
-	return err
+	return j.finish()
 }
 
 func (j *job) work() {
@@ -82,4 +89,55 @@ func (j *job) fail(err error) {
 		j.err = err
 	}
 	j.mu.Unlock()
+}
+
+func (j *job) help() {
+	if j.enter() {
+		j.work()
+		j.exit()
+	}
+	j.leave()
+}
+
+func (j *job) enter() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		return false
+	}
+	j.active++
+	return true
+}
+
+func (j *job) exit() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.active--; j.closed && j.active == 0 {
+		j.idle <- struct{}{}
+	}
+}
+
+// finish waits for active helpers and returns the first error.
+func (j *job) finish() error {
+	j.mu.Lock()
+	j.closed = true
+	wait := j.active > 0
+	j.mu.Unlock()
+	if wait {
+		<-j.idle
+	}
+	err := j.err
+	j.ctx, j.fn = nil, nil
+	j.leave()
+	return err
+}
+
+func (j *job) leave() {
+	if j.users.Add(-1) > 0 {
+		return
+	}
+	select {
+	case spare <- j:
+	default:
+	}
 }
