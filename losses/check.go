@@ -33,7 +33,7 @@ type CheckReport struct {
 }
 
 // CheckGradients compares the gradient by the parameters, as Run computes it, with central differences of the loss. Parameters are
-// moved and put back. Negatives drawn by the first run are held constant, as the gradient does. Losses and energies are float32 inside
+// moved and put back. Negatives drawn by the first run are held constant, as the gradient does; a replay buffer moves on by one draw. Losses and energies are float32 inside
 // most models: expect errors near 1e-3, and up to 1e-2 for energies that are large or nearly constant.
 func CheckGradients(ctx context.Context, m Model, l Loss, b Batch, o CheckOptions) (report CheckReport, err error) {
 	theta := m.Params()

@@ -220,6 +220,38 @@ func TestParameterPenalties(t *testing.T) {
 	require.Equal(t, []string{"gradient_term", "hessian_term", "reg_loss"}, names(res.Terms))
 }
 
+type partly struct{ *testModel }
+
+func (partly) TrainableRanges() [][2]int { return [][2]int{{1, 3}, {5, 6}} }
+
+func TestPenaltiesRegardTrainedParameters(t *testing.T) {
+	m := partly{newMLP(3, 2, 4)}
+	batch := Batch{N: 1, Dim: 2, X: []float32{1, 2}}
+	loss := &GradientPenalty{}
+	run := func(l Loss) (float64, []float32) {
+		d := make([]float32, len(m.theta))
+		res, err := Run(context.Background(), m, l, batch, rng.NewKey(0), d)
+		require.NoError(t, err)
+		return res.Loss, d
+	}
+	_, before := run(loss)
+	value, d := run(&penalised{loss, Penalty{L2: 0.5}})
+	var want float64
+	for i, v := range widen(m.theta) {
+		if i == 1 || i == 2 || i == 5 {
+			want += 0.5 * v * v
+			before[i] += m.theta[i]
+		}
+	}
+	require.InDelta(t, want, value, 1e-9)
+	require.Equal(t, before, d)
+}
+
+type penalised struct {
+	Loss
+	Penalty
+}
+
 func names(terms []Term) (out []string) {
 	for _, t := range terms {
 		out = append(out, t.Name)

@@ -76,6 +76,12 @@ type Evaluator interface {
 // ParamsNotifier is implemented by models that must be told when somebody wrote into Params.
 type ParamsNotifier interface{ ParamsChanged() }
 
+// PartlyTrainable is implemented by models of which not all Params are trained (batch statistics, constants, frozen layers).
+type PartlyTrainable interface {
+	// TrainableRanges lists the trained stretches [from, to) of Params. L1 and L2 penalties regard only these.
+	TrainableRanges() [][2]int
+}
+
 // Batch is the data of one step, with anything that shall be used instead of a random draw.
 type Batch struct {
 	N, Dim   int

@@ -2,6 +2,7 @@ package losses
 
 import (
 	"context"
+	"math"
 
 	"github.com/onnx-ebm/onnx-ebm/samplers/rng"
 )
@@ -10,7 +11,7 @@ import (
 const regTerm = "reg_loss"
 
 // Penalty regularises any loss that embeds it: L1·Σ|θ| + L2·Σθ² + Gradient·mean‖∇ₓE(x)‖² over the data. Run adds it to the loss
-// and to the term reg_loss. θ is all of Model.Params.
+// and to the term reg_loss. θ is what is trained: all of Model.Params, or as PartlyTrainable says.
 type Penalty struct {
 	L1, L2, Gradient float64
 }
@@ -21,34 +22,46 @@ func (p Penalty) Penalties() Penalty { return p }
 // Penalised is implemented by losses that Run shall regularise; embedding Penalty is enough.
 type Penalised interface{ Penalties() Penalty }
 
+// trained lists the stretches of Params that are penalised.
+func trained(m Model) [][2]int {
+	if p, ok := m.(PartlyTrainable); ok {
+		return p.TrainableRanges()
+	}
+	return [][2]int{{0, len(m.Params())}}
+}
+
 // params is L1·Σ|θ| + L2·Σθ².
-func (p Penalty) params(theta []float32) float64 {
+func (p Penalty) params(m Model) float64 {
 	if p.L1 == 0 && p.L2 == 0 {
 		return 0
 	}
 	var abs, square float64
-	for _, t := range theta {
-		v := float64(t)
-		abs += max(v, -v)
-		square += v * v
+	for _, r := range trained(m) {
+		for _, t := range m.Params()[r[0]:r[1]] {
+			v := float64(t)
+			abs += math.Abs(v)
+			square += v * v
+		}
 	}
 	return p.L1*abs + p.L2*square
 }
 
 // addParams does dTheta += L1·sign(θ) + 2·L2·θ, with sign(0) = 0.
-func (p Penalty) addParams(theta, dTheta []float32) {
+func (p Penalty) addParams(m Model, dTheta []float32) {
 	if p.L1 == 0 && p.L2 == 0 {
 		return
 	}
 	l1, l2 := float32(p.L1), float32(2*p.L2)
-	for i, t := range theta {
-		d := l2 * t
-		if t > 0 {
-			d += l1
-		} else if t < 0 {
-			d -= l1
+	for _, r := range trained(m) {
+		d := dTheta[r[0]:r[1]]
+		for i, t := range m.Params()[r[0]:r[1]] {
+			d[i] += l2 * t
+			if t > 0 {
+				d[i] += l1
+			} else if t < 0 {
+				d[i] -= l1
+			}
 		}
-		dTheta[i] += d
 	}
 }
 

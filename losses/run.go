@@ -17,9 +17,8 @@ func Run(ctx context.Context, m Model, l Loss, b Batch, k rng.Key, dTheta []floa
 	if b.Dim != m.Dim() {
 		return Result{}, fmt.Errorf("losses: %s: rows of %d values for a model of %d", l.Name(), b.Dim, m.Dim())
 	}
-	theta := m.Params()
-	if dTheta != nil && len(dTheta) != len(theta) {
-		return Result{}, fmt.Errorf("losses: %s: a gradient of %d values for %d parameters", l.Name(), len(dTheta), len(theta))
+	if params := len(m.Params()); dTheta != nil && len(dTheta) != params {
+		return Result{}, fmt.Errorf("losses: %s: a gradient of %d values for %d parameters", l.Name(), len(dTheta), params)
 	}
 	queries, err := l.Plan(ctx, b, k)
 	if err != nil {
@@ -61,7 +60,7 @@ func Run(ctx context.Context, m Model, l Loss, b Batch, k rng.Key, dTheta []floa
 		return Result{}, fmt.Errorf("losses: %s: %d cotangents for %d queries", l.Name(), len(res.Cotangents), own)
 	}
 	if penalty != (Penalty{}) {
-		reg := penalty.params(theta)
+		reg := penalty.params(m)
 		if smooth.Lambda != 0 {
 			more, err := smooth.Value(queries[own:], values[own:])
 			if err != nil {
@@ -87,7 +86,7 @@ func Run(ctx context.Context, m Model, l Loss, b Batch, k rng.Key, dTheta []floa
 			return res, fmt.Errorf("losses: %s: gradient by the parameters: %w", l.Name(), err)
 		}
 	}
-	penalty.addParams(theta, dTheta)
+	penalty.addParams(m, dTheta)
 	return res, nil
 }
 

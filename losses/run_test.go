@@ -74,6 +74,28 @@ func TestSeparateQueries(t *testing.T) {
 	require.InDeltaSlice(t, d2, d1, 1e-4)
 }
 
+type evaluator struct {
+	*testModel
+	evaluated int
+}
+
+func (e *evaluator) Evaluate(ctx context.Context, q Query) (Values, error) {
+	e.evaluated++
+	v, p, err := (&testModel{dim: e.dim, theta: e.theta, energy: e.energy}).Linearize(ctx, q)
+	return v, errors.Join(err, p.Close())
+}
+
+// TestEvaluator: without a gradient to make, the cheaper way is taken, with the same value.
+func TestEvaluator(t *testing.T) {
+	m := &evaluator{testModel: newMLP(1, 2, 3)}
+	b := gaussianData(rng.NewKey(1), 4, 2)
+	require.Equal(t, lossAt(t, m.testModel, &ScoreMatching{}, b, rng.NewKey(0)), lossAt(t, m, &ScoreMatching{}, b, rng.NewKey(0)))
+	require.Equal(t, 1, m.evaluated)
+	_, err := Run(context.Background(), m, &ScoreMatching{}, b, rng.NewKey(0), make([]float32, len(m.theta)))
+	require.NoError(t, err)
+	require.Equal(t, 1, m.evaluated)
+}
+
 func TestGradientIsAdded(t *testing.T) {
 	m := newMLP(1, 2, 3)
 	b := gaussianData(rng.NewKey(1), 4, 2)
