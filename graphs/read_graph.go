@@ -82,6 +82,9 @@ func (r *reader) graph(p *onnxpb.Graph, outer *scope, c *context) (*Graph, error
 	outputs := make([]string, len(p.Output))
 	for i, o := range p.Output {
 		outputs[i] = o.Name
+		if outer == nil && o.Type != nil && o.Type.Tensor == nil {
+			return nil, fmt.Errorf("output %q is no tensor; only tensors are supported", o.Name)
+		}
 	}
 	if err := e.run(p.Node, s, types, outputs); err != nil {
 		return nil, err

@@ -129,9 +129,24 @@ var laterFeatures = []struct {
 	{"Pad", 19, func(n *Node) bool { return n.Text("mode", "constant") == "wrap" }},
 	{"Resize", 19, func(n *Node) bool { return n.Text("coordinate_transformation_mode", "") == "half_pixel_symmetric" }},
 	{"GridSample", 20, func(n *Node) bool { return n.In[0].Rank() > 4 }},
-	{"ReduceMax", 20, func(n *Node) bool { return n.In[0].Type.DType == Bool }},
-	{"ReduceMin", 20, func(n *Node) bool { return n.In[0].Type.DType == Bool }},
+	{"ReduceMax", 20, inputOf(Bool)},
+	{"ReduceMin", 20, inputOf(Bool)},
+	{"Equal", 19, inputOf(String)},
+	{"IsInf", 20, inputOf(Float16, BFloat16)},
+	{"QuantizeLinear", 21, func(n *Node) bool { return blocked(n) || typed(n.Input(2), Int16, Uint16) }},
+	{"DequantizeLinear", 21, func(n *Node) bool { return blocked(n) || typed(n.In[0], Int16, Uint16) }},
+	{"QLinearMatMul", 21, func(n *Node) bool { return typed(n.Input(1), Float16, BFloat16) }},
 	{"Attention", 24, func(n *Node) bool { return n.Input(6) != nil }},
+}
+
+func typed(v *Value, types ...DType) bool { return v != nil && slices.Contains(types, v.Type.DType) }
+
+func inputOf(types ...DType) func(*Node) bool {
+	return func(n *Node) bool { return typed(n.In[0], types...) }
+}
+
+func blocked(n *Node) bool {
+	return n.Int("block_size", 0) != 0 || n.Int("output_dtype", 0) != 0 || n.Int("precision", 0) != 0
 }
 
 // opsetOf returns the lowest opset, 18 or later, whose form of n.Op is the IR's.
