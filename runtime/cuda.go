@@ -32,7 +32,7 @@ func (r *Runtime) checkCUDA() error {
 		cudaChecked[r.device.id] = err
 	}
 	if err != nil {
-		return r.noCUDA(fmt.Errorf("%s; it needs an NVIDIA driver, CUDA and cuDNN (%s --cuda gets the library only); or use --device cpu", firstLine(err), installCommand))
+		return r.noCUDA(fmt.Errorf("%s; it needs an NVIDIA driver, and CUDA 13 and cuDNN 9 where the loader finds them (%s --cuda gets ONNX Runtime alone); or use --device cpu", reason(err), installCommand))
 	}
 	return nil
 }
@@ -83,7 +83,13 @@ var doubleModel = []byte("\x08\x08\x42\x02\x10\x0d\x3a\x31" +
 	"\x5a\x0d\x0a\x01x\x12\x08\x0a\x06\x08\x01\x12\x02\x0a\x00" +
 	"\x62\x0d\x0a\x01y\x12\x08\x0a\x06\x08\x01\x12\x02\x0a\x00")
 
-func firstLine(err error) string {
+// reason cuts ONNX Runtime's places in its source off an error.
+func reason(err error) string {
 	line, _, _ := strings.Cut(err.Error(), "\n")
+	for _, mark := range []string{"[ONNXRuntimeError] : ", " : FAIL : ", " with error: "} {
+		if _, after, found := strings.Cut(line, mark); found {
+			line = after
+		}
+	}
 	return line
 }

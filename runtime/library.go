@@ -49,7 +49,6 @@ func load(option string) (*library, error) {
 			return nil, err
 		}
 		loaded = lib
-		return lib, nil
 	}
 	if option == "" {
 		return loaded, nil
