@@ -19,6 +19,29 @@ func BenchmarkRun(b *testing.B) {
 	}
 }
 
+// BenchmarkFloor times a graph of one addition of one number: what a run costs
+// beside its work.
+func BenchmarkFloor(b *testing.B) {
+	benchRun(b, Model{Name: "double", Bytes: doubleModel, Inputs: []Port{{Name: "x"}}, Outputs: []Port{{Name: "y"}}}, 1, BindOptions{})
+}
+
+// BenchmarkDenormals times products of denormals, as many as rows.
+func BenchmarkDenormals(b *testing.B) {
+	for name, x := range map[string]float32{"denormal": 1e-10, "normal": 1} {
+		b.Run(name, func(b *testing.B) {
+			g := bind(b, compile(b, open(b, 1), denormal()), 10000, BindOptions{})
+			for i := range g.In("x") {
+				g.In("x")[i] = x
+			}
+			for b.Loop() {
+				if err := g.Run(background); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkSteps times steps of a whole batch where each worker takes a tile
 // through 20 steps.
 func BenchmarkSteps(b *testing.B) {
