@@ -9,14 +9,15 @@ import (
 
 // Names of the inputs and outputs of energy graphs and of what is derived from them.
 const (
-	X            = "x"         // [N, D…]
-	V            = "v"         // [N, D…], the direction of a Hessian-vector product
-	CotangentE   = "cotangent" // [N], per-sample weights of parameter gradients
-	EnergyName   = "energy"    // [N]
-	GradientName = "gradient"  // ∇ₓE [N, D…]
-	ScoreName    = "score"     // −∇ₓE [N, D…]
-	HVPName      = "hvp"       // ∇²ₓE·v [N, D…]
-	GradPrefix   = "grad/"     // grad/NAME, of NAME's shape
+	X             = "x"         // [N, D…]
+	V             = "v"         // [N, D…], the direction of a Hessian-vector product
+	CotangentE    = "cotangent" // [N], per-sample weights of parameter gradients
+	EnergyName    = "energy"    // [N]
+	GradientName  = "gradient"  // ∇ₓE [N, D…]
+	ScoreName     = "score"     // −∇ₓE [N, D…]
+	HVPName       = "hvp"       // ∇²ₓE·v [N, D…]
+	LaplacianName = "laplacian" // tr ∇²ₓE [N]
+	GradPrefix    = "grad/"     // grad/NAME, of NAME's shape
 )
 
 // Want is a set of quantities of an energy.
@@ -24,9 +25,10 @@ type Want uint8
 
 // Quantities.
 const (
-	Energy   Want = 1 << iota
-	Gradient      // ∇ₓE
-	HVP           // ∇²ₓE·v
+	Energy    Want = 1 << iota
+	Gradient       // ∇ₓE
+	HVP            // ∇²ₓE·v
+	Laplacian      // tr ∇²ₓE
 )
 
 // Has reports whether w holds all of q.

@@ -83,3 +83,12 @@ func span(n, count, i int) (first, rows int) {
 	}
 	return first, q
 }
+
+// Tiles is the number of tiles that Bind cuts n rows into by the default rule.
+func (p *Program) Tiles(n int) int {
+	count, err := p.tiles(n, BindOptions{})
+	if err != nil {
+		return 0
+	}
+	return count
+}

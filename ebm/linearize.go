@@ -1,0 +1,260 @@
+package ebm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+
+	"github.com/onnx-ebm/onnx-ebm/gradients"
+	"github.com/onnx-ebm/onnx-ebm/losses"
+	"github.com/onnx-ebm/onnx-ebm/runtime"
+)
+
+// linearProgram is a derivative program with residuals, and its pullback to the parameters.
+type linearProgram struct {
+	forward, pullback *program
+	residuals         []string
+	pulled            map[string]bool // inputs of the pullback
+	pool              []*pair
+}
+
+// pair is a binding of each, the pullback reading the forward's memory.
+type pair struct {
+	n                 int
+	forward, pullback *runtime.Binding
+}
+
+// quantities of a loss's query, as program outputs in their order.
+var quantities = []struct {
+	loss losses.Want
+	want gradients.Want
+	name string
+	of   func(v *losses.Values) *[]float32
+}{
+	{losses.WantEnergy, gradients.Energy, gradients.EnergyName, func(v *losses.Values) *[]float32 { return &v.E }},
+	{losses.WantGradient, gradients.Gradient, gradients.GradientName, func(v *losses.Values) *[]float32 { return &v.G }},
+	{losses.WantHVP, gradients.HVP, gradients.HVPName, func(v *losses.Values) *[]float32 { return &v.HV }},
+	{losses.WantLaplacian, gradients.Laplacian, gradients.LaplacianName, func(v *losses.Values) *[]float32 { return &v.Lap }},
+}
+
+func wantOf(w losses.Want) gradients.Want {
+	var g gradients.Want
+	for _, q := range quantities {
+		if w&q.loss != 0 {
+			g |= q.want
+		}
+	}
+	return g
+}
+
+// rowsOf lays a query out as rows of the program: for K directions the items K times over.
+func (e *Energy) rowsOf(q losses.Query) (x []float32, n int, err error) {
+	k := max(q.K, 1)
+	if len(q.X) != q.N*e.dim || q.Want&losses.WantHVP != 0 && len(q.V) != k*q.N*e.dim {
+		return nil, 0, fmt.Errorf("ebm: a query of %d rows has %d values and %d of directions; an item has %d", q.N, len(q.X), len(q.V), e.dim)
+	}
+	if q.Want&losses.WantHVP == 0 || k == 1 {
+		return q.X, q.N, nil
+	}
+	for range k {
+		x = append(x, q.X...)
+	}
+	return x, k * q.N, nil
+}
+
+// Evaluate answers a query without keeping anything for a pullback. The values are the caller's.
+func (e *Energy) Evaluate(ctx context.Context, q losses.Query) (losses.Values, error) {
+	x, n, err := e.rowsOf(q)
+	if err != nil {
+		return losses.Values{}, err
+	}
+	v := e.allocate(q.Want, n)
+	err = e.evaluate(ctx, wantOf(q.Want), x, q.V, n, values{v.E, v.G, v.HV, v.Lap})
+	return e.firstRows(v, q), err
+}
+
+func (e *Energy) allocate(w losses.Want, n int) losses.Values {
+	var v losses.Values
+	if w&losses.WantEnergy != 0 {
+		v.E = make([]float32, n)
+	}
+	if w&losses.WantGradient != 0 {
+		v.G = make([]float32, n*e.dim)
+	}
+	if w&losses.WantHVP != 0 {
+		v.HV = make([]float32, n*e.dim)
+	}
+	if w&losses.WantLaplacian != 0 {
+		v.Lap = make([]float32, n)
+	}
+	return v
+}
+
+// firstRows cuts what does not depend on the direction to the items of the first one.
+func (e *Energy) firstRows(v losses.Values, q losses.Query) losses.Values {
+	cut := func(s []float32, n int) []float32 {
+		if s == nil {
+			return nil
+		}
+		return s[:n]
+	}
+	return losses.Values{E: cut(v.E, q.N), G: cut(v.G, q.N*e.dim), HV: v.HV, Lap: cut(v.Lap, q.N)}
+}
+
+// Linearize answers a query and keeps what its pullback needs. The values are valid until the pullback is closed.
+func (e *Energy) Linearize(ctx context.Context, q losses.Query) (losses.Values, losses.Pullback, error) {
+	if !e.options.Trainable {
+		return losses.Values{}, nil, ErrFrozen
+	}
+	x, n, err := e.rowsOf(q)
+	if err != nil {
+		return losses.Values{}, nil, err
+	}
+	l, err := e.linearProgram(wantOf(q.Want))
+	if err != nil {
+		return losses.Values{}, nil, err
+	}
+	p, err := e.acquirePair(l, n)
+	if err != nil {
+		return losses.Values{}, nil, err
+	}
+	copy(p.forward.In(gradients.X), x)
+	copy(p.forward.In(gradients.V), q.V)
+	if err := p.forward.Run(ctx); err != nil {
+		e.releasePair(l, p)
+		return losses.Values{}, nil, fmt.Errorf("ebm: %w", err)
+	}
+	var v losses.Values
+	for _, o := range quantities {
+		if q.Want&o.loss != 0 {
+			*o.of(&v) = p.forward.Out(o.name)
+		}
+	}
+	return e.firstRows(v, q), &pullback{e: e, ctx: ctx, l: l, p: p, want: q.Want}, nil
+}
+
+// pullback is the losses.Pullback of one query.
+type pullback struct {
+	e    *Energy
+	ctx  context.Context
+	l    *linearProgram
+	p    *pair
+	want losses.Want
+}
+
+// Add implements losses.Pullback: dTheta has the layout of the flat parameter store; parameters that are not trainable get gradients too.
+func (b *pullback) Add(ct losses.Values, dTheta []float32) error {
+	if b.p == nil {
+		return errors.New("ebm: the pullback is closed")
+	}
+	if len(dTheta) != len(b.e.params.Flat) {
+		return fmt.Errorf("ebm: a gradient of %d elements for %d parameters", len(dTheta), len(b.e.params.Flat))
+	}
+	for _, o := range quantities {
+		if b.want&o.loss == 0 {
+			continue
+		}
+		in := b.p.pullback.In(gradients.CotangentPrefix + o.name)
+		clear(in[copy(in, *o.of(&ct)):])
+	}
+	if err := b.p.pullback.Run(b.ctx); err != nil {
+		return fmt.Errorf("ebm: %w", err)
+	}
+	for _, q := range b.e.params.List {
+		dst := dTheta[q.Offset : q.Offset+q.Len]
+		for i, g := range b.p.pullback.Out(gradients.GradPrefix + q.Name) {
+			dst[i] += g
+		}
+	}
+	return nil
+}
+
+// Close gives the bindings back.
+func (b *pullback) Close() error {
+	if b.p != nil {
+		b.e.releasePair(b.l, b.p)
+		b.p = nil
+	}
+	return nil
+}
+
+func (e *Energy) linearProgram(w gradients.Want) (*linearProgram, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if l := e.linear[w]; l != nil {
+		return l, nil
+	}
+	f, err := gradients.Derive(e.graph, w)
+	if err != nil {
+		return nil, fmt.Errorf("ebm: %w", err)
+	}
+	var outs []string
+	for _, o := range f.Outputs {
+		outs = append(outs, o.Name)
+	}
+	wrt := f.Params()
+	lin, err := gradients.Linearize(f, outs, wrt, e.options.Policy, maxOpset)
+	if err != nil {
+		return nil, fmt.Errorf("ebm: %w", err)
+	}
+	l := &linearProgram{residuals: lin.Residuals, pulled: map[string]bool{}}
+	for _, v := range lin.Pullback.Inputs {
+		l.pulled[v.Name] = true
+	}
+	if l.forward, err = e.compile("forward program", lin.Forward); err != nil {
+		return nil, err
+	}
+	if l.pullback, err = e.compile("pullback", lin.Pullback); err != nil {
+		return nil, errors.Join(err, l.forward.close())
+	}
+	e.linear[w] = l
+	return l, nil
+}
+
+func (e *Energy) acquirePair(l *linearProgram, n int) (*pair, error) {
+	e.mu.Lock()
+	for i, p := range l.pool {
+		if p.n == n {
+			l.pool = append(l.pool[:i], l.pool[i+1:]...)
+			e.mu.Unlock()
+			return p, nil
+		}
+	}
+	e.mu.Unlock()
+	// The pullback reads residuals tile by tile, so both have the tiles that suit the pullback.
+	f, err := l.forward.prog.Bind(n, runtime.BindOptions{Shared: l.forward.shared, Tiles: l.pullback.prog.Tiles(n)})
+	if err != nil {
+		return nil, fmt.Errorf("ebm: %w", err)
+	}
+	rows := map[string][]float32{}
+	for _, name := range l.residuals {
+		rows[name] = f.Out(name)
+	}
+	for _, name := range []string{gradients.X, gradients.V} {
+		if l.pulled[name] {
+			rows[name] = f.In(name)
+		}
+	}
+	maps.DeleteFunc(rows, func(_ string, s []float32) bool { return s == nil })
+	b, err := l.pullback.prog.Bind(n, runtime.BindOptions{Shared: l.pullback.shared, Rows: rows, Tiles: f.Tiles()})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("ebm: %w", err), f.Close())
+	}
+	return &pair{n, f, b}, nil
+}
+
+func (e *Energy) releasePair(l *linearProgram, p *pair) {
+	e.mu.Lock()
+	l.pool = append(l.pool, p)
+	var old *pair
+	if len(l.pool) > maxBindings {
+		old = l.pool[0]
+		l.pool = l.pool[1:]
+	}
+	e.mu.Unlock()
+	if old != nil {
+		old.forward.Close()
+		old.pullback.Close()
+	}
+}

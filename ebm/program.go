@@ -1,0 +1,166 @@
+package ebm
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/onnx-ebm/onnx-ebm/gradients"
+	"github.com/onnx-ebm/onnx-ebm/graphs"
+	"github.com/onnx-ebm/onnx-ebm/runtime"
+)
+
+// maxOpset is the newest opset that compiled programs use: every supported ONNX Runtime has it.
+const maxOpset = 21
+
+// maxBindings bounds the memory that a program's idle bindings hold.
+const maxBindings = 4
+
+// program is a compiled graph with a pool of bindings by batch size.
+type program struct {
+	prog   *runtime.Program
+	shared map[string][]float32
+
+	mu   sync.Mutex
+	idle []idleBinding
+}
+
+type idleBinding struct {
+	n     int
+	b     *runtime.Binding
+	stale bool
+}
+
+func (p *program) acquire(n int) (*runtime.Binding, error) {
+	p.mu.Lock()
+	for i := len(p.idle) - 1; i >= 0; i-- {
+		if p.idle[i].n == n {
+			f := p.idle[i]
+			p.idle = slices.Delete(p.idle, i, i+1)
+			p.mu.Unlock()
+			if f.stale {
+				return f.b, f.b.Changed()
+			}
+			return f.b, nil
+		}
+	}
+	p.mu.Unlock()
+	b, err := p.prog.Bind(n, runtime.BindOptions{Shared: p.shared})
+	if err != nil {
+		return nil, fmt.Errorf("ebm: %w", err)
+	}
+	return b, nil
+}
+
+func (p *program) release(n int, b *runtime.Binding) {
+	p.mu.Lock()
+	p.idle = append(p.idle, idleBinding{n: n, b: b})
+	var old *runtime.Binding
+	if len(p.idle) > maxBindings {
+		old = p.idle[0].b
+		p.idle = slices.Delete(p.idle, 0, 1)
+	}
+	p.mu.Unlock()
+	if old != nil {
+		old.Close()
+	}
+}
+
+func (p *program) stale() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range p.idle {
+		p.idle[i].stale = true
+	}
+}
+
+func (p *program) close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var errs []error
+	for _, f := range p.idle {
+		errs = append(errs, f.b.Close())
+	}
+	p.idle = nil
+	return errors.Join(append(errs, p.prog.Close())...)
+}
+
+// program returns the compiled program of the wanted quantities.
+func (e *Energy) program(w gradients.Want) (*program, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if p := e.programs[w]; p != nil {
+		return p, nil
+	}
+	g, err := gradients.Derive(e.graph, w)
+	if err != nil {
+		return nil, fmt.Errorf("ebm: %w", err)
+	}
+	if g, err = gradients.Finalize(g, maxOpset); err != nil {
+		return nil, fmt.Errorf("ebm: %w", err)
+	}
+	p, err := e.compile("energy program", g)
+	if err != nil {
+		return nil, err
+	}
+	e.programs[w] = p
+	return p, nil
+}
+
+// compile builds a graph whose inputs and outputs with the batch axis in front are rows; parameters are constants or, in a trainable
+// energy, inputs that alias the flat store; other outputs are sums over the rows.
+func (e *Energy) compile(name string, g *graphs.Graph) (*program, error) {
+	raw, err := graphs.Encode(g, graphs.WriteOptions{MaxOpset: maxOpset, ParamsAsInputs: e.options.Trainable})
+	if err != nil {
+		return nil, fmt.Errorf("ebm: %w", err)
+	}
+	m := runtime.Model{Name: name, Bytes: raw, RowCost: graphs.FLOPs(g, 1)}
+	p := &program{shared: map[string][]float32{}}
+	for _, v := range g.Inputs {
+		port, err := e.port(v.Name, v, runtime.Shared)
+		if err != nil {
+			return nil, err
+		}
+		m.Inputs = append(m.Inputs, port)
+	}
+	if e.options.Trainable {
+		for _, v := range g.Params() {
+			q, ok := e.params.Lookup(v.Name)
+			if !ok {
+				return nil, fmt.Errorf("ebm: parameter %q is not in the store", v.Name)
+			}
+			m.Inputs = append(m.Inputs, runtime.Port{Name: v.Name, Item: q.Shape, Kind: runtime.Shared})
+			p.shared[v.Name] = e.params.Of(q)
+		}
+	}
+	for _, o := range g.Outputs {
+		port, err := e.port(o.Name, o.Value, runtime.Sum)
+		if err != nil {
+			return nil, err
+		}
+		m.Outputs = append(m.Outputs, port)
+	}
+	if p.prog, err = e.rt.Compile(m); err != nil {
+		return nil, fmt.Errorf("ebm: %w", err)
+	}
+	return p, nil
+}
+
+func (e *Energy) port(name string, v *graphs.Value, otherwise runtime.Kind) (runtime.Port, error) {
+	s, batch := v.Shape(), e.graph.Input(gradients.X).Shape()[0]
+	if otherwise == runtime.Sum && isGrad(name) || len(s) == 0 || !s[0].Same(batch) {
+		if !s.IsStatic() {
+			return runtime.Port{}, fmt.Errorf("ebm: the extents of %q, %v, are not known; give the item's shape, or export the model with fixed extents", name, s)
+		}
+		return runtime.Port{Name: name, Item: s.Ints(), Kind: otherwise}, nil
+	}
+	if !s[1:].IsStatic() {
+		return runtime.Port{}, fmt.Errorf("ebm: the item extents of %q, %v, are not known; give the item's shape", name, s)
+	}
+	return runtime.Port{Name: name, Item: s[1:].Ints(), Kind: runtime.Rows}, nil
+}
+
+func isGrad(name string) bool {
+	return len(name) > len(gradients.GradPrefix) && name[:len(gradients.GradPrefix)] == gradients.GradPrefix
+}
