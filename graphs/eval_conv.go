@@ -219,15 +219,26 @@ func addBias(y, bias *Array) (*Array, error) {
 	return y, nil
 }
 
-// evalConvInteger convolves 8-bit integers less their zero points into int32.
+// evalConvInteger convolves 8-bit integers less their zero points (that of the weight may be one per output channel) into int32.
 func evalConvInteger(c *call) ([]*Array, error) {
 	var op [2]*Array
 	for i := range op {
-		zero, err := c.scalarFloat(i+2, 0)
-		if err != nil {
+		op[i] = reals(Float64, c.in[i].Dims, c.in[i].floats())
+		zero := c.arg(i + 2)
+		if zero == nil {
+			continue
+		}
+		dims := slices.Repeat([]int{1}, len(op[i].Dims))
+		if zero.Len() > 1 && i == 1 && len(dims) > 0 {
+			dims[0] = zero.Len()
+		}
+		if product(dims) != zero.Len() {
+			return nil, fmt.Errorf("zero point of dims %v", zero.Dims)
+		}
+		var err error
+		if op[i], err = subtraction.apply(op[i], reals(Float64, dims, zero.floats())); err != nil {
 			return nil, err
 		}
-		op[i] = reals(Float64, c.in[i].Dims, convert(c.in[i].floats(), func(v float64) float64 { return v - zero }))
 	}
 	y, err := evalConv(&call{Node: c.Node, in: op[:]})
 	if err != nil {

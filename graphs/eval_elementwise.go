@@ -94,7 +94,7 @@ var elementwiseKernels = kernelTable{
 	"BitwiseNot": {1, integerUnary(func(x int64) int64 { return ^x })},
 
 	"Add": {2, binary(addition)},
-	"Sub": {2, binary(arith{f: func(x, y float64) float64 { return x - y }, i: func(x, y int64) int64 { return x - y }})},
+	"Sub": {2, binary(subtraction)},
 	"Mul": {2, binary(multiplication)},
 	"Div": {2, binary(arith{f: func(x, y float64) float64 { return x / y }, i: func(x, y int64) int64 { return x / y }, u: func(x, y uint64) uint64 { return x / y }, nonzero: true})},
 	"Mod": {2, evalMod},
@@ -250,6 +250,7 @@ type arith struct {
 }
 
 var (
+	subtraction    = arith{f: func(x, y float64) float64 { return x - y }, i: func(x, y int64) int64 { return x - y }}
 	addition       = arith{f: func(x, y float64) float64 { return x + y }, i: func(x, y int64) int64 { return x + y }}
 	multiplication = arith{f: func(x, y float64) float64 { return x * y }, i: func(x, y int64) int64 { return x * y }}
 	minimum        = arith{f: func(x, y float64) float64 { return min(x, y) }, i: func(x, y int64) int64 { return min(x, y) }, u: func(x, y uint64) uint64 { return min(x, y) }}
@@ -525,7 +526,7 @@ func evalDropout(c *call) ([]*Array, error) {
 		return nil, err
 	}
 	if training != 0 && ratio != 0 {
-		return nil, errors.New("training mode is random and cannot be evaluated")
+		return nil, &OpError{Op: "Dropout", Node: c.Name, Reason: "training mode is random"}
 	}
 	mask, err := newArray(Bool, c.in[0].Dims)
 	if err != nil {
@@ -554,7 +555,7 @@ func cast(a *Array, to DType) (*Array, error) {
 	case to.IsInt():
 		return integers(to, a.Dims, wrapAll(to, a.I)), nil
 	}
-	return nil, fmt.Errorf("cannot cast %v to %v", a.DType, to)
+	return nil, &OpError{Op: "Cast", Reason: fmt.Sprintf("the evaluator does not convert %v to %v", a.DType, to)}
 }
 
 func truncate(to DType) func(float64) int64 {

@@ -177,7 +177,7 @@ func evalMatMulInteger(c *call) ([]*Array, error) {
 		if i == 0 && zero.Len() > 1 && len(zero.Dims) == 1 {
 			zero = zero.withDims([]int{zero.Len(), 1})
 		}
-		if op[i], err = (arith{i: func(x, y int64) int64 { return x - y }}).apply(op[i], integers(Int64, zero.Dims, zero.I)); err != nil {
+		if op[i], err = subtraction.apply(op[i], integers(Int64, zero.Dims, zero.I)); err != nil {
 			return nil, err
 		}
 	}

@@ -333,7 +333,7 @@ func evalMeanVarianceNormalization(c *call) ([]*Array, error) {
 	if err != nil {
 		return nil, err
 	}
-	centred, err := arith{f: func(x, y float64) float64 { return x - y }}.apply(x, mean)
+	centred, err := subtraction.apply(x, mean)
 	if err != nil {
 		return nil, err
 	}

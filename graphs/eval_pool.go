@@ -148,13 +148,6 @@ func evalMaxUnpool(c *call) ([]*Array, error) {
 	for i, d := range w.in {
 		dims[i+2] = (d-1)*w.stride[i] + w.kernel[i] - w.before[i] - w.after[i]
 	}
-	given, err := c.ints(2)
-	if err != nil {
-		return nil, err
-	}
-	if given != nil {
-		dims = given
-	}
 	out, err := newArray(a.DType, dims)
 	if err != nil {
 		return nil, err
@@ -171,5 +164,29 @@ func evalMaxUnpool(c *call) ([]*Array, error) {
 			return nil, fmt.Errorf("position %d is outside dims %v", i, dims)
 		}
 	}
-	return one(out.scatter(idx, a, 1, "none"))
+	if out, err = out.scatter(idx, a, 1, "none"); err != nil {
+		return nil, err
+	}
+	given, err := c.ints(2)
+	if err != nil {
+		return nil, err
+	}
+	if given == nil || slices.Equal(given, dims) {
+		return []*Array{out}, nil
+	}
+	// A larger output_shape leaves zeros at the ends of the axes; the positions are those of the smaller one.
+	if len(given) != len(dims) {
+		return nil, fmt.Errorf("output_shape %v for dims %v", given, dims)
+	}
+	maps := make([][]int, len(dims))
+	for i, d := range dims {
+		if maps[i], err = padAxis("constant", d, 0, given[i]-d); err != nil {
+			return nil, err
+		}
+	}
+	zero, err := newArray(a.DType, []int{1})
+	if err != nil {
+		return nil, err
+	}
+	return one(out.remap(maps, zero))
 }
