@@ -16,3 +16,26 @@ func Stepper(t Target, k Kernel, cfg Config) (next func() error, stop func(), er
 	key := cfg.key().Sub("steps")
 	return func() error { _, err := k.Step(ctx, t, s, key); return err }, s.release, nil
 }
+
+// Leapfrog does one step of the integrator of HMC and NUTS on one chain.
+func Leapfrog(t Target, x, p []float32, eps float64) {
+	s, err := NewState(x, len(x))
+	if err != nil {
+		panic(err)
+	}
+	h := Hamiltonian{}
+	ctx := context.Background()
+	if err := h.start(ctx, t, s); err != nil {
+		panic(err)
+	}
+	copy(h.p, p)
+	h.s, h.eps, h.temp = s, eps, 1
+	h.kick(0, 0.5)
+	h.drift(0, eps)
+	if err := t.EnergyGradient(ctx, s.X, 1, nil, s.G); err != nil {
+		panic(err)
+	}
+	h.kick(0, 0.5)
+	copy(x, s.X)
+	copy(p, h.p)
+}

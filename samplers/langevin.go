@@ -75,6 +75,7 @@ func (l *Langevin) Step(ctx context.Context, t Target, s *State, k rng.Key) (Inf
 	l.s, l.key, l.etaNow, l.sigmaNow = s, k, eta, NoiseScale(eta, temp)
 	s.rows(l.updateRows)
 	s.EnergyFresh, s.GradientFresh = false, false
+	s.StepSize = eta
 	s.Step++
 	info := tally(s)
 	info.Gradients = s.N
@@ -151,6 +152,7 @@ func (l *Langevin) steps(ctx context.Context, t Target, s *State, k rng.Key, acc
 		return l.oneByOne(ctx, t, s, k, accept)
 	}
 	s.EnergyFresh, s.GradientFresh = false, false
+	s.StepSize = l.eta[n-1]
 	s.Step += n
 	for i := range accept {
 		accept[i] = 1

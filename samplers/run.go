@@ -212,6 +212,8 @@ func (r *runner) run() error {
 	if err := r.k.Start(r.ctx, r.t, r.s); err != nil {
 		return err
 	}
+	r.record(0, r.s.Startup)
+	r.s.Startup = Info{}
 	// The start, or a draw whose energy an interrupted run did not get.
 	if r.looksAtDraws() && r.res.Kept < r.due() {
 		if err := r.keep(); err != nil {

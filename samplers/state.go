@@ -30,6 +30,7 @@ type State struct {
 	Depth     []int32   // tree depth [N]
 	StepSize  float32   // step size of the last iteration
 	Last      Info      // its sums
+	Startup   Info      // what Start took; the run adds it to its sums and clears it
 
 	// Set by the run, before Start.
 	Adapt  int // the kernel may adapt while Step < Adapt

@@ -1,6 +1,173 @@
 package samplers
 
-// Tuning is what a kernel has adapted.
-type Tuning struct{ Factor float64 }
+import "math"
 
-func (t *Tuning) clone() *Tuning { return t }
+// Tuning is what a kernel has adapted: a factor on its step size, by dual
+// averaging (Nesterov 2009 in the form of Hoffman & Gelman 2014, section 3.2), and
+// a mass matrix. Both are shared by all chains, so more chains learn faster.
+type Tuning struct {
+	Factor float64 // multiplies the step-size schedule
+
+	Mu, HBar, LogBar float64 // dual averaging: the point drawn to, the mean error, the mean log factor
+	Count            int     // its iterations
+
+	Inv []float32 // diagonal of M⁻¹, or nil
+	Cov []float64 // M⁻¹ [D·D], or nil
+
+	// Foreground is what the mass is made of, Background what replaces it when
+	// a window ends: so early draws are forgotten.
+	Foreground, Background *Moments
+	Window                 int // iterations in the background
+}
+
+func (t *Tuning) clone() *Tuning {
+	if t == nil {
+		return nil
+	}
+	c := *t
+	c.Inv, c.Cov = clone(t.Inv), clone(t.Cov)
+	c.Foreground, c.Background = t.Foreground.clone(), t.Background.clone()
+	return &c
+}
+
+// restart begins dual averaging anew from the present factor, drawn towards
+// pull times it.
+func (t *Tuning) restart(pull float64) {
+	t.Mu = math.Log(pull * t.Factor)
+	t.HBar, t.Count = 0, 0
+	t.LogBar = math.Log(t.Factor)
+}
+
+// The constants of Hoffman & Gelman.
+const (
+	dualGamma = 0.05
+	dualT0    = 10
+	dualKappa = 0.75
+)
+
+// average does one step of dual averaging.
+func (t *Tuning) average(accept, goal float64) {
+	t.Count++
+	m := float64(t.Count)
+	w := 1 / (m + dualT0)
+	t.HBar = (1-w)*t.HBar + w*(goal-accept)
+	log := t.Mu - math.Sqrt(m)/dualGamma*t.HBar
+	eta := math.Pow(m, -dualKappa)
+	t.LogBar = eta*log + (1-eta)*t.LogBar
+	t.Factor = bounded(math.Exp(log))
+}
+
+// settle fixes the factor at its average.
+func (t *Tuning) settle() { t.Factor = bounded(math.Exp(t.LogBar)) }
+
+// bounded keeps a factor from running away where nothing, or everything, is accepted.
+func bounded(f float64) float64 { return min(max(f, 1e-10), 1e10) }
+
+// tuned is the factor in use: 1 where nothing is adapted.
+func tuned(s *State, goal float64) float64 {
+	if goal == 0 {
+		return 1
+	}
+	if s.Tuning == nil {
+		if s.Adapt == 0 {
+			return 1
+		}
+		s.Tuning = &Tuning{Factor: 1}
+		s.Tuning.restart(1)
+	}
+	return s.Tuning.Factor
+}
+
+// learnStep adapts the step size alone, after iteration s.Step.
+func learnStep(s *State, goal, accept float64) {
+	if goal == 0 || s.Step >= s.Adapt {
+		return
+	}
+	s.Tuning.average(accept, goal)
+	if s.Step == s.Adapt-1 {
+		s.Tuning.settle()
+	}
+}
+
+// Moments are running means and squared deviations of states and gradients,
+// over draws of all chains (Welford 1962).
+type Moments struct {
+	Count        float64
+	MeanX, MeanG []float64 // [D]
+	VarX, VarG   []float64 // sums of squared deviations [D]
+	CoX          []float64 // sums of products of deviations [D·D], or nil
+}
+
+func newMoments(dim int, dense bool) *Moments {
+	m := &Moments{MeanX: make([]float64, dim), MeanG: make([]float64, dim), VarX: make([]float64, dim), VarG: make([]float64, dim)}
+	if dense {
+		m.CoX = make([]float64, dim*dim)
+	}
+	return m
+}
+
+func (m *Moments) clone() *Moments {
+	if m == nil {
+		return nil
+	}
+	return &Moments{m.Count, clone(m.MeanX), clone(m.MeanG), clone(m.VarX), clone(m.VarG), clone(m.CoX)}
+}
+
+func (m *Moments) reset() {
+	m.Count = 0
+	for _, v := range [][]float64{m.MeanX, m.MeanG, m.VarX, m.VarG, m.CoX} {
+		clear(v)
+	}
+}
+
+// add takes one state and its gradient; dev is scratch [D].
+func (m *Moments) add(x, g []float32, dev []float64) {
+	m.Count++
+	for i := range x {
+		dx := float64(x[i]) - m.MeanX[i]
+		m.MeanX[i] += dx / m.Count
+		m.VarX[i] += dx * (float64(x[i]) - m.MeanX[i])
+		dg := float64(g[i]) - m.MeanG[i]
+		m.MeanG[i] += dg / m.Count
+		m.VarG[i] += dg * (float64(g[i]) - m.MeanG[i])
+		dev[i] = dx
+	}
+	if m.CoX == nil {
+		return
+	}
+	d, shrink := len(x), (m.Count-1)/m.Count
+	for i := range d {
+		row := m.CoX[i*d : (i+1)*d]
+		di := dev[i] * shrink
+		for j := range row {
+			row[j] += di * dev[j]
+		}
+	}
+}
+
+// diagonal writes M⁻¹ᵢ = √(var xᵢ / var ∂ᵢE) into inv: of all diagonal scalings
+// the one with the least Fisher divergence between the scaled target and N(0, I)
+// (the scaling of nutpie, Seyboldt et al.). For a Gaussian with precision P it is
+// √(Σᵢᵢ/Pᵢᵢ), the geometric mean of the marginal and the conditional variance. A
+// coordinate that has not moved keeps its entry.
+func (m *Moments) diagonal(inv []float32) {
+	for i := range inv {
+		v := float32(math.Sqrt(m.VarX[i] / m.VarG[i]))
+		if v > 1e-20 && v < 1e20 {
+			inv[i] = v
+		}
+	}
+}
+
+// dense writes the covariance of the draws into cov, shrunk as Stan does:
+// n/(n+5)·Σ + 10⁻³·5/(n+5)·I.
+func (m *Moments) dense(cov []float64) {
+	d := len(m.MeanX)
+	n := m.Count
+	for i := range cov {
+		cov[i] = m.CoX[i] / (n - 1) * n / (n + 5)
+	}
+	for i := range d {
+		cov[i*d+i] += 1e-3 * 5 / (n + 5)
+	}
+}

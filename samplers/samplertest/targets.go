@@ -229,3 +229,16 @@ func (h Hole) EnergyGradient(ctx context.Context, x []float32, n int, e, g []flo
 	}
 	return nil
 }
+
+// LogZ is log ∫exp(−E), by the quadrature of the table.
+func (t DoubleWell) LogZ() float64 {
+	a := t.edge()
+	h := 2 * a / wellGrid
+	sum := 0.0
+	for i := range wellGrid {
+		v := -a + (float64(i)+0.5)*h
+		w := v*v - t.B*t.B
+		sum += h * math.Exp(-t.H*w*w)
+	}
+	return float64(t.D) * math.Log(sum)
+}
