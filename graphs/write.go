@@ -155,7 +155,7 @@ func opsetOf(n *Node) int64 {
 		return baseOpset
 	}
 	since := max(baseOpset, laterOps[n.Op])
-	if info, ok := Info(n.Op); ok {
+	if info, ok := Info(n.Op); ok && renamed[n.Op] == nil {
 		since = max(since, info.Since)
 	}
 	for _, f := range laterFeatures {
@@ -422,17 +422,17 @@ func (w *writer) node(n *Node, l *level, used map[*Value]int) (*onnxpb.Node, err
 	return p, nil
 }
 
-// renamed holds what later opsets call differently.
+// renamed holds the ops that are written in the form of the file's opset, where opsets only differ in the names of attributes.
 var renamed = map[string]func(a Attrs, opset int64) Attrs{
 	"GridSample": func(a Attrs, opset int64) Attrs {
-		if opset < 20 {
-			return a
+		names := map[string]string{"linear": "bilinear", "cubic": "bicubic"}
+		if opset >= 20 {
+			names = map[string]string{"bilinear": "linear", "bicubic": "cubic"}
 		}
-		later := map[string]string{"bilinear": "linear", "bicubic": "cubic"}
 		mode, _ := a["mode"].(string)
-		if later[mode] != "" {
+		if names[mode] != "" {
 			a = maps.Clone(a)
-			a["mode"] = later[mode]
+			a["mode"] = names[mode]
 		}
 		return a
 	},
