@@ -39,3 +39,21 @@ func Leapfrog(t Target, x, p []float32, eps float64) {
 	copy(x, s.X)
 	copy(p, h.p)
 }
+
+// Hook lets tests of another package plant bugs.
+type Hook = hook
+
+// Plant sets the hook of a kernel.
+func (m *MALA) Plant(h Hook) { m.hook = h }
+
+// Plant sets the hook of a kernel.
+func (m *RWM) Plant(h Hook) { m.hook = h }
+
+// Plant sets the hook of a kernel.
+func (h *Hamiltonian) Plant(f Hook) { h.hook = f }
+
+// Plant sets the hook of a kernel.
+func (u *Underdamped) Plant(h Hook) { u.hook = h }
+
+// Plant sets the hook of a kernel.
+func (p *ParallelTempering) Plant(h Hook) { p.hook = h }
