@@ -25,8 +25,10 @@ type Options struct {
 // It is safe for concurrent use, except that nobody may write Params during a run.
 type Energy struct {
 	rt      *runtime.Runtime
-	graph   *graphs.Graph
+	source  *graphs.Graph // as given to New
+	graph   *graphs.Graph // items of known shape, no initializers but parameters
 	options Options
+	fixed   int // batch size that the graph is made for, 0 for any
 	item    []int64
 	dim     int
 	params  *Params
@@ -41,6 +43,7 @@ var ErrFrozen = errors.New("ebm: the energy is frozen; make it with Options.Trai
 
 // New makes an Energy of an energy graph: input x [N, D…] float32, output energy [N].
 func New(rt *runtime.Runtime, g *graphs.Graph, o Options) (*Energy, error) {
+	source := g
 	g, item, err := checkEnergy(g, o.Item)
 	if err != nil {
 		return nil, err
@@ -56,10 +59,13 @@ func New(rt *runtime.Runtime, g *graphs.Graph, o Options) (*Energy, error) {
 	if err := params.Select(o.TrainOnly, o.Freeze); err != nil {
 		return nil, err
 	}
-	e := &Energy{rt: rt, graph: g, options: o, item: item, dim: 1, params: params,
+	e := &Energy{rt: rt, source: source, graph: g, options: o, item: item, dim: 1, params: params,
 		programs: map[gradients.Want]*program{}, linear: map[gradients.Want]*linearProgram{}}
 	for _, d := range item {
 		e.dim *= int(d)
+	}
+	if d := g.Input(gradients.X).Shape()[0]; d.IsStatic() {
+		e.fixed = int(d.Size)
 	}
 	return e, nil
 }
@@ -89,7 +95,7 @@ func checkEnergy(g *graphs.Graph, item []int64) (*graphs.Graph, []int64, error) 
 		return nil, nil, fmt.Errorf("ebm: the input %v leaves item extents open: give the item's shape", x.Shape())
 	}
 	if !shape[0].IsStatic() {
-		shape[0] = graphs.Symbol("N")
+		shape[0] = batch
 	}
 	g, err := graphs.Reshaped(g, map[*graphs.Value]graphs.Shape{x: shape})
 	if err != nil {
@@ -163,14 +169,14 @@ func (e *Energy) evaluate(ctx context.Context, w gradients.Want, x, v []float32,
 	if err != nil {
 		return err
 	}
-	b, err := p.acquire(n)
+	b, err := p.acquire(e.padded(n))
 	if err != nil {
 		return err
 	}
-	defer p.release(n, b)
-	copy(b.In(gradients.X), x)
+	defer p.release(b)
+	e.fill(b.In(gradients.X), x, n)
 	if v != nil {
-		copy(b.In(gradients.V), v)
+		e.fill(b.In(gradients.V), v, n)
 	}
 	if err := b.Run(ctx); err != nil {
 		return fmt.Errorf("ebm: %w", err)
@@ -180,6 +186,30 @@ func (e *Energy) evaluate(ctx context.Context, w gradients.Want, x, v []float32,
 	copy(dst.hvp, b.Out(gradients.HVPName))
 	copy(dst.laplacian, b.Out(gradients.LaplacianName))
 	return nil
+}
+
+// padded is the number of rows that a run of n takes: n, or whole batches of the size that the graph is made for.
+func (e *Energy) padded(n int) int {
+	if e.fixed == 0 {
+		return n
+	}
+	return (n + e.fixed - 1) / e.fixed * e.fixed
+}
+
+// tiles is the number of tiles that such a run must have; 0 leaves it to the runtime.
+func (e *Energy) tiles(padded int) int {
+	if e.fixed == 0 {
+		return 0
+	}
+	return padded / e.fixed
+}
+
+// fill copies n rows and repeats the last one to the end.
+func (e *Energy) fill(dst, src []float32, n int) {
+	k := copy(dst, src[:n*e.dim])
+	for k < len(dst) {
+		k += copy(dst[k:], src[(n-1)*e.dim:n*e.dim])
+	}
 }
 
 // ParamsChanged tells that Params were written, which CUDA needs to know.

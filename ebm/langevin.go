@@ -18,13 +18,13 @@ func (e *Energy) LangevinSteps(ctx context.Context, x []float32, n int, eta, tem
 	if err != nil {
 		return err
 	}
-	b, err := p.acquire(n)
+	b, err := p.acquire(e.padded(n))
 	if err != nil {
 		return err
 	}
-	defer p.release(n, b)
+	defer p.release(b)
 	state, grad := b.In(gradients.X), b.Out(gradients.GradientName)
-	copy(state, x[:n*e.dim])
+	e.fill(state, x, n)
 	err = b.EachTile(ctx, func(ctx context.Context, i int) error {
 		first, rows := b.Tile(i)
 		lo, hi := first*e.dim, (first+rows)*e.dim
@@ -44,6 +44,6 @@ func (e *Energy) LangevinSteps(ctx context.Context, x []float32, n int, eta, tem
 	if err != nil {
 		return fmt.Errorf("ebm: %w", err)
 	}
-	copy(x, state)
+	copy(x[:n*e.dim], state)
 	return nil
 }

@@ -21,7 +21,6 @@ type linearProgram struct {
 
 // pair is a binding of each, the pullback reading the forward's memory.
 type pair struct {
-	n                 int
 	forward, pullback *runtime.Binding
 }
 
@@ -99,7 +98,7 @@ func (e *Energy) firstRows(v losses.Values, q losses.Query) losses.Values {
 		}
 		return s[:n]
 	}
-	return losses.Values{E: cut(v.E, q.N), G: cut(v.G, q.N*e.dim), HV: v.HV, Lap: cut(v.Lap, q.N)}
+	return losses.Values{E: cut(v.E, q.N), G: cut(v.G, q.N*e.dim), HV: cut(v.HV, max(q.K, 1)*q.N*e.dim), Lap: cut(v.Lap, q.N)}
 }
 
 // Linearize answers a query and keeps what its pullback needs. The values are valid until the pullback is closed.
@@ -115,12 +114,14 @@ func (e *Energy) Linearize(ctx context.Context, q losses.Query) (losses.Values, 
 	if err != nil {
 		return losses.Values{}, nil, err
 	}
-	p, err := e.acquirePair(l, n)
+	p, err := e.acquirePair(l, e.padded(n))
 	if err != nil {
 		return losses.Values{}, nil, err
 	}
-	copy(p.forward.In(gradients.X), x)
-	copy(p.forward.In(gradients.V), q.V)
+	e.fill(p.forward.In(gradients.X), x, n)
+	if v := p.forward.In(gradients.V); v != nil {
+		e.fill(v, q.V, n)
+	}
 	if err := p.forward.Run(ctx); err != nil {
 		e.releasePair(l, p)
 		return losses.Values{}, nil, fmt.Errorf("ebm: %w", err)
@@ -215,7 +216,7 @@ func (e *Energy) linearProgram(w gradients.Want) (*linearProgram, error) {
 func (e *Energy) acquirePair(l *linearProgram, n int) (*pair, error) {
 	e.mu.Lock()
 	for i, p := range l.pool {
-		if p.n == n {
+		if p.forward.N() == n {
 			l.pool = append(l.pool[:i], l.pool[i+1:]...)
 			e.mu.Unlock()
 			return p, nil
@@ -223,7 +224,11 @@ func (e *Energy) acquirePair(l *linearProgram, n int) (*pair, error) {
 	}
 	e.mu.Unlock()
 	// The pullback reads residuals tile by tile, so both have the tiles that suit the pullback.
-	f, err := l.forward.prog.Bind(n, runtime.BindOptions{Shared: l.forward.shared, Tiles: l.pullback.prog.Tiles(n)})
+	tiles := e.tiles(n)
+	if tiles == 0 {
+		tiles = l.pullback.prog.Tiles(n)
+	}
+	f, err := l.forward.prog.Bind(n, runtime.BindOptions{Shared: l.forward.shared, Tiles: tiles})
 	if err != nil {
 		return nil, fmt.Errorf("ebm: %w", err)
 	}
@@ -237,11 +242,11 @@ func (e *Energy) acquirePair(l *linearProgram, n int) (*pair, error) {
 		}
 	}
 	maps.DeleteFunc(rows, func(_ string, s []float32) bool { return s == nil })
-	b, err := l.pullback.prog.Bind(n, runtime.BindOptions{Shared: l.pullback.shared, Rows: rows, Tiles: f.Tiles()})
+	b, err := l.pullback.prog.Bind(n, runtime.BindOptions{Shared: l.pullback.shared, Rows: rows, Tiles: tiles})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("ebm: %w", err), f.Close())
 	}
-	return &pair{n, f, b}, nil
+	return &pair{f, b}, nil
 }
 
 func (e *Energy) releasePair(l *linearProgram, p *pair) {

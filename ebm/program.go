@@ -21,13 +21,13 @@ const maxBindings = 4
 type program struct {
 	prog   *runtime.Program
 	shared map[string][]float32
+	tiles  func(n int) int
 
 	mu   sync.Mutex
 	idle []idleBinding
 }
 
 type idleBinding struct {
-	n     int
 	b     *runtime.Binding
 	stale bool
 }
@@ -35,7 +35,7 @@ type idleBinding struct {
 func (p *program) acquire(n int) (*runtime.Binding, error) {
 	p.mu.Lock()
 	for i := len(p.idle) - 1; i >= 0; i-- {
-		if p.idle[i].n == n {
+		if p.idle[i].b.N() == n {
 			f := p.idle[i]
 			p.idle = slices.Delete(p.idle, i, i+1)
 			p.mu.Unlock()
@@ -46,16 +46,16 @@ func (p *program) acquire(n int) (*runtime.Binding, error) {
 		}
 	}
 	p.mu.Unlock()
-	b, err := p.prog.Bind(n, runtime.BindOptions{Shared: p.shared})
+	b, err := p.prog.Bind(n, runtime.BindOptions{Shared: p.shared, Tiles: p.tiles(n)})
 	if err != nil {
 		return nil, fmt.Errorf("ebm: %w", err)
 	}
 	return b, nil
 }
 
-func (p *program) release(n int, b *runtime.Binding) {
+func (p *program) release(b *runtime.Binding) {
 	p.mu.Lock()
-	p.idle = append(p.idle, idleBinding{n: n, b: b})
+	p.idle = append(p.idle, idleBinding{b: b})
 	var old *runtime.Binding
 	if len(p.idle) > maxBindings {
 		old = p.idle[0].b
@@ -116,7 +116,7 @@ func (e *Energy) compile(name string, g *graphs.Graph) (*program, error) {
 		return nil, fmt.Errorf("ebm: %w", err)
 	}
 	m := runtime.Model{Name: name, Bytes: raw, RowCost: graphs.FLOPs(g, 1)}
-	p := &program{shared: map[string][]float32{}}
+	p := &program{shared: map[string][]float32{}, tiles: e.tiles}
 	for _, v := range g.Inputs {
 		port, err := e.port(v.Name, v, runtime.Shared)
 		if err != nil {

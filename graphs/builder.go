@@ -273,11 +273,16 @@ func (b *Builder) Graph(outs ...Output) (*Graph, error) {
 // Splice adds copies of g's nodes with the given values in place of g's own and returns the values that stand for g's outputs.
 // Values of g that are not replaced (parameters, constants, inputs) are used as they are.
 func (b *Builder) Splice(g *Graph, replace map[*Value]*Value) []*Value {
+	return b.SpliceWith(g, replace, nil)
+}
+
+// SpliceWith is Splice with a function that may change the operands of each copied node before it is added.
+func (b *Builder) SpliceWith(g *Graph, replace map[*Value]*Value, edit func(*Node)) []*Value {
 	m := maps.Clone(replace)
 	if m == nil {
 		m = map[*Value]*Value{}
 	}
-	b.copyNodes(g.Nodes, m)
+	b.copyNodes(g.Nodes, m, edit)
 	outs := make([]*Value, len(g.Outputs))
 	for i, o := range g.Outputs {
 		outs[i] = mapped(m, o.Value)
@@ -292,9 +297,12 @@ func mapped(m map[*Value]*Value, v *Value) *Value {
 	return v
 }
 
-func (b *Builder) copyNodes(nodes []*Node, m map[*Value]*Value) {
+func (b *Builder) copyNodes(nodes []*Node, m map[*Value]*Value, edit func(*Node)) {
 	for _, n := range nodes {
 		c := cloneNode(n, m)
+		if edit != nil {
+			edit(c)
+		}
 		for i, r := range b.Add(c) {
 			m[n.Out[i]] = r
 		}

@@ -1,6 +1,9 @@
 package graphs
 
-import "maps"
+import (
+	"maps"
+	"slices"
+)
 
 // Replace rebuilds a graph with other values in place of some of its leaves (inputs, parameters, constants).
 func Replace(g *Graph, by map[*Value]*Value) (*Graph, error) {
@@ -45,6 +48,72 @@ func WithTensors(g *Graph, tensors map[string]*Tensor) (*Graph, error) {
 		}
 	}
 	return Replace(g, by)
+}
+
+// ToFloat32 makes every float16, bfloat16 and float64 value of a graph float32, and returns the types that were there.
+func ToFloat32(g *Graph) (*Graph, []DType, error) {
+	found := map[DType]bool{}
+	other := func(t DType) bool {
+		if t.IsFloat() && t != Float32 {
+			found[t] = true
+			return true
+		}
+		return false
+	}
+	by := map[*Value]*Value{}
+	narrow := func(v *Value) {
+		if v.Kind == Computed || by[v] != nil || !other(v.Type.DType) {
+			return
+		}
+		c := *v
+		c.Type.DType = Float32
+		if v.Tensor != nil {
+			c.Tensor = toFloat32(v.Tensor)
+		}
+		by[v] = &c
+	}
+	for _, v := range g.Inputs {
+		narrow(v)
+	}
+	g.EachUse(narrow)
+	b := NewBuilder(g.Name)
+	for _, v := range g.Inputs {
+		b.AddInput(mapped(by, v))
+	}
+	outs := b.SpliceWith(g, by, func(n *Node) {
+		for _, name := range []string{"to", "dtype"} {
+			if t, ok := n.Attrs[name].(int64); ok && other(DType(t)) {
+				n.Attrs = maps.Clone(n.Attrs)
+				n.Attrs[name] = int64(Float32)
+			}
+		}
+		if t, ok := n.Attrs["value"].(*Tensor); ok && other(t.DType) {
+			n.Attrs = maps.Clone(n.Attrs)
+			n.Attrs["value"] = toFloat32(t)
+		}
+		for _, v := range n.Out {
+			if other(v.Type.DType) {
+				v.Type.DType = Float32
+			}
+		}
+	})
+	named := make([]Output, len(outs))
+	for i, v := range outs {
+		named[i] = Output{g.Outputs[i].Name, v}
+	}
+	if len(found) == 0 {
+		return g, nil, nil
+	}
+	r, err := b.Graph(named...)
+	if err != nil {
+		return nil, nil, err
+	}
+	r.Doc, r.Metadata = g.Doc, g.Metadata
+	return r, slices.Sorted(maps.Keys(found)), nil
+}
+
+func toFloat32(t *Tensor) *Tensor {
+	return NewTensor(convert(t.Float64s(), func(x float64) float32 { return float32(x) }), t.Dims...)
 }
 
 // FLOPs counts the floating-point operations of products of matrices and of convolutions (2 a multiply-add) with every symbolic extent equal to n.

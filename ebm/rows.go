@@ -1,0 +1,67 @@
+package ebm
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/onnx-ebm/onnx-ebm/gradients"
+	"github.com/onnx-ebm/onnx-ebm/graphs"
+	"github.com/onnx-ebm/onnx-ebm/runtime"
+	"github.com/onnx-ebm/onnx-ebm/samplers/rng"
+)
+
+// CheckRows runs an energy graph on random rows, together and alone, and refuses it when a row's energy depends on its company: E must be
+// a function of one item. A graph that cannot run at all is refused with ONNX Runtime's reason.
+func CheckRows(ctx context.Context, rt *runtime.Runtime, g *graphs.Graph, item []int64) error {
+	e, err := New(rt, g, Options{Item: item})
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	if e.fixed > 0 {
+		return nil
+	}
+	const rows = 5
+	x := make([]float32, rows*e.dim)
+	rng.NewKey(1).Sub("rows").Normals(x, 0, 0)
+	p, err := e.program(gradients.Energy)
+	if err != nil {
+		return err
+	}
+	together, err := e.oneTile(ctx, p, x, rows)
+	if err != nil {
+		return fmt.Errorf("ebm: the model does not run on a batch of %d: %w", rows, err)
+	}
+	for i := range rows {
+		alone, err := e.oneTile(ctx, p, x[i*e.dim:(i+1)*e.dim], 1)
+		if err != nil {
+			return fmt.Errorf("ebm: the model does not run on a batch of 1: %w", err)
+		}
+		if !near(together[i], alone[0]) {
+			return fmt.Errorf("ebm: rows influence each other: row %d has the energy %g in a batch of %d and %g alone; an energy is a function of one item (does the model use batch statistics? export it in evaluation mode)", i, together[i], rows, alone[0])
+		}
+	}
+	return nil
+}
+
+// near allows for sums in another order.
+func near(a, b float32) bool {
+	if a == b || a != a && b != b {
+		return true
+	}
+	return math.Abs(float64(a-b)) <= 1e-4*max(1, math.Abs(float64(a)), math.Abs(float64(b)))
+}
+
+func (e *Energy) oneTile(ctx context.Context, p *program, x []float32, n int) ([]float32, error) {
+	b, err := p.prog.Bind(n, runtime.BindOptions{Shared: p.shared, Tiles: 1})
+	if err != nil {
+		return nil, err
+	}
+	defer b.Close()
+	copy(b.In(gradients.X), x)
+	if err := b.Run(ctx); err != nil {
+		return nil, err
+	}
+	return append([]float32(nil), b.Out(gradients.EnergyName)...), nil
+}
