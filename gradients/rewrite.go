@@ -8,7 +8,7 @@ import (
 var rewrites = map[string]graphs.Rewrite{
 	"Mul": swishPattern,
 	"Mean": func(b *graphs.Builder, n *graphs.Node) *Value {
-		return b.Op("Mul", nil, b.Op("Sum", nil, n.In...), b.Float(1/float64(len(n.In))))
+		return b.Op("Mul", nil, b.Op("Sum", nil, n.In...), b.FloatLike(n.In[0], 1/float64(len(n.In))))
 	},
 	"Gelu":        geluTanh,
 	"Celu":        celu,
@@ -33,7 +33,12 @@ var rewrites = map[string]graphs.Rewrite{
 }
 
 // Prepare rewrites a graph into ops that have rules of their own.
-func Prepare(g *graphs.Graph) (*graphs.Graph, error) { return graphs.RewriteOps(g, rewrites) }
+func Prepare(g *graphs.Graph) (*graphs.Graph, error) {
+	return graphs.RewriteNodes(g, rewrites, expansions)
+}
+
+// expansions are rewrites of ops with several outputs.
+var expansions = map[string]graphs.Expansion{}
 
 func reduceOf(b *graphs.Builder, n *graphs.Node, op string, x *Value) *Value {
 	return b.Op(op, n.Attrs, append([]*Value{x}, n.In[1:]...)...)

@@ -16,6 +16,7 @@ func addRules(family map[string]Rule) { maps.Copy(rules, family) }
 // Supported returns the ops that have a derivative, by rule or by rewriting into ops that have one, sorted.
 func Supported() []string {
 	ops := slices.AppendSeq(slices.Collect(maps.Keys(rules)), maps.Keys(rewrites))
+	ops = slices.AppendSeq(ops, maps.Keys(expansions))
 	slices.Sort(ops)
 	return slices.Compact(ops)
 }
@@ -23,7 +24,7 @@ func Supported() []string {
 // HasRule reports whether the op (of ai.onnx) has a derivative or one that is zero.
 func HasRule(op string) bool {
 	info, ok := graphs.Info(op)
-	return rules[op] != nil || rewrites[op] != nil || ok && info.Flat
+	return rules[op] != nil || rewrites[op] != nil || expansions[op] != nil || ok && info.Flat
 }
 
 func ruleOf(n *graphs.Node) (Rule, error) {
