@@ -82,53 +82,45 @@ func (c *Context) unbroadcast(t, y, x *Value) *Value {
 	}
 	lead := len(ly) - len(lx)
 	var sum, repeat []int
-	var unsure bool
 	for i, d := range ly {
-		reduced := i < lead || lx[i-lead].Is(1) && !d.Is(1)
-		if !reduced {
-			if i >= lead && !d.Same(lx[i-lead]) && !lx[i-lead].IsStatic() {
-				unsure = true
-			}
-			continue
-		}
-		if t.Shape()[i].Is(1) {
-			if !d.Is(1) {
+		if i < lead || lx[i-lead].Is(1) && !d.Is(1) {
+			sum = append(sum, i)
+			if t.Shape()[i].Is(1) && !d.Is(1) {
 				repeat = append(repeat, i)
 			}
+		} else if !d.Same(lx[i-lead]) && !lx[i-lead].IsStatic() {
+			return c.sumToShape(c.real(t, y), x)
 		}
-		sum = append(sum, i)
 	}
 	if len(repeat) > 0 {
 		t = c.mul(t, c.count(y, repeat))
 	}
-	if len(sum) > 0 {
-		t = c.reduceSum(t, sum, true)
-	}
-	if unsure {
-		t = c.unbroadcastAtRunTime(t, y, x, lead)
-	}
-	if lead > 0 {
-		axes := make([]int64, lead)
-		for i := range axes {
-			axes[i] = int64(i)
-		}
-		t = c.Op("Squeeze", nil, t, c.Ints(axes...))
-	}
-	return t
+	return c.dropLeading(c.reduceSum(t, sum, true), lead)
 }
 
-// unbroadcastAtRunTime sums over the axes whose extent in x turns out to be 1 while y's is not, for extents that are only known
-// then: axes = NonZero(Shape(x) ≠ Shape(y)).
-func (c *Context) unbroadcastAtRunTime(t, y, x *Value, lead int) *Value {
-	full := c.real(t, y)
-	sx := c.shape(x)
-	if lead > 0 {
-		sx = c.Op("Concat", graphs.Attrs{"axis": int64(0)}, c.Ints(slices.Repeat([]int64{1}, lead)...), sx)
+// dropLeading removes leading axes of extent 1.
+func (c *Context) dropLeading(t *Value, count int) *Value {
+	if count == 0 {
+		return t
 	}
-	differs := c.Op("Not", nil, c.Op("Equal", nil, sx, c.shape(full)))
+	axes := make([]int64, count)
+	for i := range axes {
+		axes[i] = int64(i)
+	}
+	return c.Op("Squeeze", nil, t, c.Ints(axes...))
+}
+
+// sumToShape sums t over the axes along which x turns out to be repeated, for extents that are only known then:
+// axes = NonZero(Shape(x) ≠ Shape(t)).
+func (c *Context) sumToShape(t, x *Value) *Value {
+	extents := c.shape(x)
+	if lead := t.Rank() - x.Rank(); lead > 0 {
+		extents = c.Op("Concat", graphs.Attrs{"axis": int64(0)}, c.Ints(slices.Repeat([]int64{1}, lead)...), extents)
+	}
+	differs := c.Op("Not", nil, c.Op("Equal", nil, extents, c.shape(t)))
 	axes := c.Op("Squeeze", nil, c.Op("NonZero", nil, differs), c.Ints(0))
-	s := c.Op("ReduceSum", graphs.Attrs{"keepdims": int64(1), "noop_with_empty_axes": int64(1)}, full, axes)
-	return c.Op("Reshape", nil, s, sx)
+	s := c.Op("ReduceSum", graphs.Attrs{"keepdims": int64(1), "noop_with_empty_axes": int64(1)}, t, axes)
+	return c.reshapeLike(s, x)
 }
 
 // reduceSum sums over axes.
@@ -173,9 +165,12 @@ func (c *Context) realAlong(t, v *Value, axes ...int) *Value {
 	return c.Op("Expand", nil, t, c.Op("Concat", graphs.Attrs{"axis": int64(0)}, target...))
 }
 
-// reshapeLike gives t, of the elements of x, the shape of x.
-func (c *Context) reshapeLike(t, x *Value) *Value {
-	return c.Op("Reshape", nil, t, c.shape(x))
+// reshapeLike gives t, of as many elements as x, the shape of x.
+func (c *Context) reshapeLike(t, x *Value) *Value { return c.reshape(t, c.shape(x)) }
+
+// reshape takes the extents as they are: 0 is no extent to copy but one of an empty batch.
+func (c *Context) reshape(t, extents *Value) *Value {
+	return c.Op("Reshape", graphs.Attrs{"allowzero": int64(1)}, t, extents)
 }
 
 // unsqueeze restores axes of extent 1.

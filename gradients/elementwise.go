@@ -209,7 +209,7 @@ func extremum(c *Context, n *graphs.Node, g []*Value) []*Value {
 	return out
 }
 
-// clip: 1 inside the bounds and on them; what is clipped moves with its bound.
+// clip: 1 inside the bounds and on them; what is clipped moves with its bound. ONNX clips below, then above: of crossed bounds the upper wins.
 func clip(c *Context, n *graphs.Node, g []*Value) []*Value {
 	x, lo, hi := n.In[0], n.Input(1), n.Input(2)
 	out := make([]*Value, len(n.In))
@@ -230,10 +230,22 @@ func clip(c *Context, n *graphs.Node, g []*Value) []*Value {
 	}
 	out[0] = c.mul(g[0], c.cast(inside, x.Type.DType))
 	if lo != nil {
-		out[1] = c.backIf(1, func() *Value { return c.mul(g[0], c.mask("Less", x, lo)) })
+		out[1] = c.backIf(1, func() *Value {
+			t := c.mul(g[0], c.mask("Less", x, lo))
+			if hi != nil {
+				t = c.mul(t, c.mask("LessOrEqual", lo, hi))
+			}
+			return t
+		})
 	}
 	if hi != nil {
-		out[2] = c.backIf(2, func() *Value { return c.mul(g[0], c.mask("Greater", x, hi)) })
+		out[2] = c.backIf(2, func() *Value {
+			raised := x
+			if lo != nil {
+				raised = c.Op("Max", nil, x, lo)
+			}
+			return c.mul(g[0], c.mask("Greater", raised, hi))
+		})
 	}
 	return out
 }

@@ -1,6 +1,8 @@
 package gradients
 
 import (
+	"maps"
+
 	"github.com/onnx-ebm/onnx-ebm/graphs"
 )
 
@@ -47,7 +49,7 @@ func gather(c *Context, n *graphs.Node, g []*Value) []*Value {
 	if index.Rank() == 0 {
 		t = c.unsqueeze(t, a)
 	} else if index.Rank() > 1 {
-		t = c.mergeAxes(t, a, index.Rank())
+		t = c.mergeAxes(t, a, index)
 	}
 	return []*Value{c.scatterAlong(t, flat, c.extents(x, a, a+1), a), nil}
 }
@@ -84,17 +86,17 @@ func stretch(index *Value, extent graphs.Dim) (start, count int64, ok bool) {
 	return start, int64(len(list)), true
 }
 
-// mergeAxes makes one axis of count axes from a on.
-func (c *Context) mergeAxes(t *Value, a, count int) *Value {
+// mergeAxes makes one axis of the axes of t from a on that have the extents of index.
+func (c *Context) mergeAxes(t *Value, a int, index *Value) *Value {
 	parts := []*Value{}
 	if a > 0 {
 		parts = append(parts, c.extents(t, 0, a))
 	}
-	parts = append(parts, c.Ints(-1))
-	if a+count < t.Rank() {
-		parts = append(parts, c.extents(t, a+count, t.Rank()))
+	parts = append(parts, c.unsqueeze(c.Op("Size", nil, index), 0))
+	if end := a + index.Rank(); end < t.Rank() {
+		parts = append(parts, c.extents(t, end, t.Rank()))
 	}
-	return c.Op("Reshape", nil, t, c.Op("Concat", graphs.Attrs{"axis": int64(0)}, parts...))
+	return c.reshape(t, c.Op("Concat", graphs.Attrs{"axis": int64(0)}, parts...))
 }
 
 // scatterAlong adds the slices of t along an axis into zeros with the given extent there, at the indices of a vector; duplicates add up.
@@ -125,7 +127,7 @@ func (c *Context) scatterAlong(t, index, extent *Value, axis int) *Value {
 // cotangent is added up by position.
 func (c *Context) undoMovement(t, x *Value, move func(iota *Value) *Value) *Value {
 	size := c.Op("Size", nil, x)
-	iota := c.Op("Reshape", nil, c.Op("Range", nil, c.Int(0), size, c.Int(1)), c.shape(x))
+	iota := c.reshapeLike(c.Op("Range", nil, c.Int(0), size, c.Int(1)), x)
 	position := c.Op("Reshape", nil, move(iota), c.Ints(-1))
 	zeroTensor, _ := graphs.FromFloat64s(t.Type.DType, []float64{0}, 1)
 	zeros := c.Op("ConstantOfShape", graphs.Attrs{"value": zeroTensor}, c.unsqueeze(size, 0))
@@ -133,21 +135,30 @@ func (c *Context) undoMovement(t, x *Value, move func(iota *Value) *Value) *Valu
 	return c.reshapeLike(c.Op("ScatterElements", graphs.Attrs{"axis": int64(0), "reduction": "add"}, zeros, position, flat), x)
 }
 
-// scatter: with reduction add both operands get the cotangent, with none the overwritten elements of data get zero.
+// scatter: with reduction add both operands get the cotangent, with none the overwritten elements of data get zero, with min and max
+// those that attain the extremum share it. (Factors of mul would need a division by elements that may be zero.)
 func scatter(gatherOp string) Rule {
 	return func(c *Context, n *graphs.Node, g []*Value) []*Value {
+		data, index, updates := n.In[0], n.In[1], n.In[2]
 		t := c.real(g[0], n.Out[0])
 		attrs := graphs.Attrs{}
 		if n.Op == "ScatterElements" {
 			attrs["axis"] = n.Int("axis", 0)
 		}
-		updates := c.Op(gatherOp, attrs, t, n.In[1])
-		switch n.Text("reduction", "none") {
+		gathered := func(v *Value) *Value { return c.Op(gatherOp, attrs, v, index) }
+		switch r := n.Text("reduction", "none"); r {
 		case "add":
-			return []*Value{t, nil, updates}
+			return []*Value{t, nil, gathered(t)}
 		case "none":
-			return []*Value{c.Op(n.Op, attrs, t, n.In[1], c.zerosLike(n.In[2])), nil, updates}
+			return []*Value{c.Op(n.Op, attrs, t, index, c.zerosLike(updates)), nil, gathered(t)}
+		case "min", "max":
+			adding := maps.Clone(attrs)
+			adding["reduction"] = "add"
+			kept, taken := c.mask("Equal", data, n.Out[0]), c.mask("Equal", updates, gathered(n.Out[0]))
+			share := c.div(t, c.Op(n.Op, adding, kept, index, taken))
+			return []*Value{c.mul(share, kept), nil, c.mul(gathered(share), taken)}
+		default:
+			return []*Value{c.Failf("%s: no gradient for the reduction %q; supported: none, add, min, max", n.Label(), r)}
 		}
-		return []*Value{c.Failf("%s: no gradient for the reduction %q; supported: none, add", n.Label(), n.Text("reduction", ""))}
 	}
 }

@@ -83,7 +83,7 @@ func cut(forward, pullback *graphs.Graph) (*Linear, error) {
 	c := &cutter{forward: map[*graphs.Node]bool{}, fed: map[*Value]bool{}, b: graphs.NewBuilder(pullback.Name), m: map[*Value]*Value{}}
 	for _, v := range forward.Inputs {
 		c.fed[v] = true
-		if v.Name == X {
+		if v.Name == X && v.Rank() > 0 {
 			c.batch = v.Shape()[0]
 		}
 	}

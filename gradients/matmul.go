@@ -57,43 +57,25 @@ func (c *Context) contractible(v, g, y *Value, axis int) *Value {
 	return v
 }
 
-// unbroadcastMatrix sums t over the batch axes along which the operand x was broadcast; its last two axes are x's.
+// unbroadcastMatrix sums t over the batch axes along which the operand x was broadcast; its last two axes are x's. Where x was
+// broadcast along an axis, the other operand was not, so that t has its real extent there.
 func (c *Context) unbroadcastMatrix(t, x, y *Value) *Value {
-	r := x.Rank()
-	like := append(append(graphs.Shape{}, y.Shape()[:y.Rank()-2]...), x.Shape()[r-2:]...)
-	whole := &Value{Type: graphs.Type{DType: y.Type.DType, Shape: like}}
-	if lead := y.Rank() - r; lead >= 0 && like[lead:].Same(x.Shape()) && lead == 0 {
-		return t
-	}
-	return c.unbroadcastBatch(t, whole, x, y)
-}
-
-// unbroadcastBatch is unbroadcast where the full shape is that of a product whose batch extents are y's.
-func (c *Context) unbroadcastBatch(t, whole, x, y *Value) *Value {
-	r, lead := whole.Rank(), whole.Rank()-x.Rank()
-	var sum, repeat []int
-	for i := range r - 2 {
-		d := whole.Shape()[i]
-		if i >= lead && (!x.Shape()[i-lead].Is(1) || d.Is(1)) {
-			continue
+	lead := y.Rank() - x.Rank()
+	batch := y.Rank() - 2
+	var sum []int
+	unsure := false
+	for i, d := range y.Shape()[:batch] {
+		if i < lead || x.Shape()[i-lead].Is(1) && !d.Is(1) {
+			sum = append(sum, i)
+		} else if !d.Same(x.Shape()[i-lead]) && !x.Shape()[i-lead].IsStatic() {
+			unsure = true
 		}
-		if t.Shape()[i].Is(1) && !d.Is(1) {
-			repeat = append(repeat, i)
-		}
-		sum = append(sum, i)
 	}
-	if len(repeat) > 0 {
-		t = c.mul(t, c.count(y, repeat))
+	if unsure {
+		extents := c.Op("Concat", graphs.Attrs{"axis": int64(0)}, c.extents(y, 0, batch), c.extents(x, x.Rank()-2, x.Rank()))
+		return c.sumToShape(c.Op("Expand", nil, t, extents), x)
 	}
-	t = c.reduceSum(t, sum, true)
-	if lead > 0 {
-		axes := make([]int64, lead)
-		for i := range axes {
-			axes[i] = int64(i)
-		}
-		t = c.Op("Squeeze", nil, t, c.Ints(axes...))
-	}
-	return t
+	return c.dropLeading(c.reduceSum(t, sum, true), lead)
 }
 
 // weightGradient is Aᵀ·g over all leading axes at once: one product of [K, rows] and [rows, P] matrices, half the time of a

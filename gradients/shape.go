@@ -1,6 +1,8 @@
 package gradients
 
 import (
+	"slices"
+
 	"github.com/onnx-ebm/onnx-ebm/graphs"
 )
 
@@ -109,7 +111,7 @@ func keptAxes(t, x, y *Value) ([]int64, bool) {
 		for i := range target[1:] {
 			target[i+1] = 1
 		}
-	case rest.Same(y.Shape()[1:]) && x.Shape()[1:].IsStatic():
+	case rest.Same(y.Shape()[1:]) && x.Shape()[1:].IsStatic() && !slices.Contains(x.Shape()[1:], graphs.Static(0)):
 		copy(target[1:], x.Shape()[1:].Ints())
 	default:
 		return nil, false
@@ -252,7 +254,7 @@ func pad(c *Context, n *graphs.Node, g []*Value) []*Value {
 	out[0] = cut
 	if c.Wants(2) {
 		all := func(v *Value) *Value { return c.reduceSum(v, allAxes(v), false) }
-		out[2] = c.Op("Reshape", nil, c.sub(all(full), all(cut)), c.shape(n.In[2]))
+		out[2] = c.reshapeLike(c.sub(all(full), all(cut)), n.In[2])
 	}
 	return out
 }

@@ -257,6 +257,14 @@ func (d Dim) constant() (int64, bool) {
 	return n, err == nil && d.Sym != ""
 }
 
+// nonNegative reports whether d is at least 0 for all values of its symbols, which are extents.
+func (d Dim) nonNegative() bool {
+	p, ok := d.poly()
+	return ok && !slices.ContainsFunc(p, func(t term) bool {
+		return t.coef < 0 || slices.ContainsFunc(t.vars, func(s string) bool { return !plainSymbol(s) })
+	})
+}
+
 // element is Static for numbers of any sign.
 func element(n int64) Dim {
 	if n >= 0 {

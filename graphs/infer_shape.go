@@ -109,6 +109,9 @@ func inferSqueeze(n *Node) error {
 			return set(n, x.Type.DType, nil)
 		}
 	} else {
+		if !s.IsStatic() { // an extent may turn out to be 1
+			return set(n, x.Type.DType, nil)
+		}
 		for i, d := range s {
 			if d.Is(1) {
 				axes = append(axes, i)
@@ -410,20 +413,25 @@ func inferSlice(n *Node) error {
 	return set(n, x.Type.DType, s)
 }
 
-// inferSymbolicSlice handles one axis sliced from 0 to a symbolic end by step 1, which dynamic exports are full of.
+// inferSymbolicSlice handles bounds that are symbolic extents, which dynamic exports and derivatives of Concat are full of: from start
+// to end by step 1 where 0 ≤ start ≤ end ≤ extent holds for all values of the symbols.
 func inferSymbolicSlice(n *Node, s Shape) {
 	axes, _ := n.Input(3).ConstInts()
-	starts, ok := n.In[1].ConstInts()
 	if steps, known := n.Input(4).ConstInts(); n.Input(4) != nil && (!known || slices.ContainsFunc(steps, func(k int64) bool { return k != 1 })) {
 		return
 	}
-	if !ok || len(axes) != len(starts) || len(n.In[2].Ints) != len(axes) {
+	starts, ends := n.In[1].Ints, n.In[2].Ints
+	if len(starts) != len(axes) || len(ends) != len(axes) {
 		return
 	}
 	for i, a := range axes {
 		k, err := Axis(a, len(s))
-		if err == nil && starts[i] == 0 && n.In[2].Ints[i].Same(n.In[0].Shape()[k]) {
-			s[k] = n.In[0].Shape()[k]
+		if err != nil {
+			continue
+		}
+		length := ends[i].Minus(starts[i])
+		if starts[i].nonNegative() && length.nonNegative() && n.In[0].Shape()[k].Minus(ends[i]).nonNegative() {
+			s[k] = length
 		}
 	}
 }

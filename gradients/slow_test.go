@@ -1,0 +1,5 @@
+//go:build slow
+
+package gradients
+
+func init() { thorough = true }
