@@ -237,6 +237,7 @@ func (c gradCase) checkOrders(t *testing.T, r *rand.Rand, g *graphs.Graph, feeds
 		require.NoError(t, err, "order %d unsimplified", k)
 		requireClosed(t, plain)
 		cts := cotangents(t, r, g, feeds)
+		requireShapes(t, plain, merge(feeds, cts))
 		grads := evaluate(t, d, merge(feeds, cts))
 		other := evaluate(t, plain, merge(feeds, cts))
 		for name, a := range grads {
@@ -343,6 +344,42 @@ func requireClose(t *testing.T, a, b *graphs.Array, what string) {
 func requireClosed(t *testing.T, g *graphs.Graph) {
 	for op := range g.Ops() {
 		require.True(t, HasRule(op), "%s has no derivative", op)
+	}
+}
+
+// requireShapes: every value of the graph has the extents that were inferred for it.
+func requireShapes(t *testing.T, g *graphs.Graph, feeds map[string]*graphs.Array) {
+	all := *g
+	all.Outputs = nil
+	known := map[string]int{}
+	for _, v := range g.Inputs {
+		for i, d := range v.Shape() {
+			if d.Sym != "" && !strings.ContainsAny(d.Sym, "+*{") {
+				known[d.Sym] = feeds[v.Name].Dims[i]
+			}
+		}
+	}
+	var list []*Value
+	for _, n := range g.Nodes {
+		for _, v := range n.Out {
+			all.Outputs = append(all.Outputs, graphs.Output{Name: fmt.Sprint(len(list)), Value: v})
+			list = append(list, v)
+		}
+	}
+	got := evaluate(t, &all, feeds)
+	for i, v := range list {
+		a := got[fmt.Sprint(i)]
+		if v.Shape() == nil {
+			continue
+		}
+		ok := len(a.Dims) == v.Rank()
+		for k, d := range v.Shape() {
+			want, isKnown := known[d.Sym]
+			ok = ok && (!d.IsStatic() || int(d.Size) == a.Dims[k]) && (!isKnown || want == a.Dims[k])
+		}
+		if !ok {
+			require.Failf(t, "wrong inference", "%v of %s has the extents %v\n%s", v.Type, v.Node.Op, a.Dims, graphs.Print(g))
+		}
 	}
 }
 
