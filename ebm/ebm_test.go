@@ -116,6 +116,10 @@ func TestReferenceValues(t *testing.T) {
 			requireNear(t, array(t, f.dir+"/gradient.npy").Data, g, 1e-4, "gradient")
 			require.NoError(t, e.HVP(t.Context(), x.Data, array(t, f.dir+"/v.npy").Data, n, hv))
 			requireNear(t, array(t, f.dir+"/hvp.npy").Data, hv, 1e-3, "hvp")
+			if _, err := os.Stat(f.dir + "/laplacian.npy"); err == nil && !f.Kinked {
+				require.NoError(t, e.Laplacian(t.Context(), x.Data, n, out))
+				requireNear(t, array(t, f.dir+"/laplacian.npy").Data, out, 1e-3, "laplacian")
+			}
 		})
 	}
 }
@@ -124,9 +128,6 @@ func TestReferenceLosses(t *testing.T) {
 	rt := openRuntime(t)
 	for name, f := range fixtures(t) {
 		for loss, want := range f.Losses {
-			if loss == "sm" {
-				continue
-			}
 			t.Run(name+"/"+loss, func(t *testing.T) {
 				e, x := f.open(t, rt, ebm.Options{Trainable: true})
 				b := losses.Batch{N: x.Shape[0], Dim: e.Dim(), X: x.Data}
@@ -138,6 +139,7 @@ func TestReferenceLosses(t *testing.T) {
 				case "dsm":
 					b.Noise = array(t, f.dir+"/eps.npy").Data
 					spec = fmt.Sprintf("dsm:sigma=%g", f.Sigma)
+				case "sm":
 				default:
 					b.Vectors = array(t, f.dir+"/v.npy").Data
 				}
@@ -176,4 +178,3 @@ func requireGradients(t *testing.T, path string, e *ebm.Energy, d []float32) {
 		require.LessOrEqual(t, worst, 1e-3, r.Name)
 	}
 }
-

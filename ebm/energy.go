@@ -155,6 +155,11 @@ func (e *Energy) HVP(ctx context.Context, x, v []float32, n int, hv []float32) e
 	return e.evaluate(ctx, gradients.HVP, x, v, n, values{hvp: hv})
 }
 
+// Laplacian evaluates tr ∇²ₓE into lap [n] at x [n·D].
+func (e *Energy) Laplacian(ctx context.Context, x []float32, n int, lap []float32) error {
+	return e.evaluate(ctx, gradients.Laplacian, x, nil, n, values{laplacian: lap})
+}
+
 // values are destinations by quantity.
 type values struct{ energy, gradient, hvp, laplacian []float32 }
 

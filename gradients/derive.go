@@ -17,6 +17,7 @@ const (
 	ScoreName     = "score"     // −∇ₓE [N, D…]
 	HVPName       = "hvp"       // ∇²ₓE·v [N, D…]
 	LaplacianName = "laplacian" // tr ∇²ₓE [N]
+	HessianName   = "hessian"   // ∇²ₓE [N, D, D], items flattened
 	GradPrefix    = "grad/"     // grad/NAME, of NAME's shape
 )
 
@@ -47,7 +48,14 @@ func Derive(e *graphs.Graph, w Want) (*graphs.Graph, error) {
 	if err != nil {
 		return nil, err
 	}
-	if w.Has(Gradient) || w.Has(HVP) {
+	switch {
+	case w.Has(Laplacian) && !w.Has(HVP):
+		if g, err = addLaplacian(g); err != nil {
+			return nil, err
+		}
+	case w.Has(Laplacian):
+		return nil, errors.New("gradients: a program has either the Laplacian or a Hessian-vector product, which one run rarely needs both of")
+	case w.Has(Gradient) || w.Has(HVP):
 		if g, err = addGradient(g); err != nil {
 			return nil, err
 		}
@@ -120,7 +128,7 @@ func keepWanted(g *graphs.Graph, w Want) (*graphs.Graph, error) {
 	for _, q := range []struct {
 		want Want
 		name string
-	}{{Energy, EnergyName}, {Gradient, GradientName}, {HVP, HVPName}} {
+	}{{Energy, EnergyName}, {Gradient, GradientName}, {HVP, HVPName}, {Laplacian, LaplacianName}} {
 		if w.Has(q.want) {
 			c.Outputs = append(c.Outputs, graphs.Output{Name: q.name, Value: g.Output(q.name)})
 		}
@@ -159,6 +167,25 @@ func VJP(g *graphs.Graph, outs, wrt []string) (*graphs.Graph, error) {
 		return nil, err
 	}
 	return finish(b, g, gradOutputs(values, grads)...)
+}
+
+// ParamGradients returns the graph of Σₙ cotangentₙ·∂Eₙ/∂θ: inputs x and cotangent [N], an output grad/NAME for each of the parameters.
+func ParamGradients(e *graphs.Graph, params []*Value) (*graphs.Graph, error) {
+	g, err := Prepare(e)
+	if err != nil {
+		return nil, err
+	}
+	energy := g.Output(EnergyName)
+	if energy == nil || g.Input(X) == nil {
+		return nil, ErrNotEnergy
+	}
+	b := graphs.Extend(g)
+	ct := b.Input(CotangentE, energy.Type.DType, energy.Shape())
+	grads, err := pullFull(b, g.Nodes, []Seed{{energy, ct}}, params)
+	if err != nil {
+		return nil, err
+	}
+	return finish(b, g, gradOutputs(params, grads)...)
 }
 
 func named(g *graphs.Graph, names []string) ([]*Value, error) {

@@ -46,6 +46,7 @@ func TestFixtures(t *testing.T) {
 		Tier   int
 		Energy string
 		Set    map[string]any
+		Kinked bool
 	}{}
 	require.NoError(t, json.Unmarshal(raw, &index))
 	for name, m := range index {
@@ -80,6 +81,33 @@ func TestFixtures(t *testing.T) {
 				require.Equal(t, want.Dims, out[q].Dims)
 				require.Less(t, worst(out[q].F, want.F), 2e-6, q)
 			}
+			dl, err := gradients.Derive(g, gradients.Gradient|gradients.Laplacian)
+			require.NoError(t, err)
+			require.NoError(t, graphs.Check(dl))
+			h, err := gradients.Hessian(g)
+			require.NoError(t, err)
+			t.Logf("nodes: laplacian %d hessian %d", dl.CountNodes(), h.CountNodes())
+			feeds := map[string]*graphs.Array{"x": readArray(t, d+"/x.npy")}
+			out, err = graphs.Evaluate(dl, feeds)
+			require.NoError(t, err, graphs.Print(dl))
+			hess, err := graphs.Evaluate(h, feeds)
+			require.NoError(t, err, graphs.Print(h))
+			want := readArray(t, filepath.Join(d, "gradient.npy"))
+			require.Less(t, worst(out["gradient"].F, want.F), 2e-6, graphs.Print(dl))
+			if _, err := os.Stat(filepath.Join(d, "laplacian.npy")); err != nil || m.Kinked {
+				return
+			}
+			want = readArray(t, filepath.Join(d, "laplacian.npy"))
+			require.Equal(t, want.Dims, out["laplacian"].Dims)
+			require.Less(t, worst(out["laplacian"].F, want.F), 2e-6, graphs.Print(dl))
+			n, dim := hess["hessian"].Dims[0], hess["hessian"].Dims[1]
+			trace := make([]float64, n)
+			for i := range n {
+				for k := range dim {
+					trace[i] += hess["hessian"].F[(i*dim+k)*dim+k]
+				}
+			}
+			require.Less(t, worst(trace, want.F), 2e-6)
 		})
 	}
 }

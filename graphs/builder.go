@@ -191,6 +191,9 @@ func (b *Builder) Add(n *Node) []*Value {
 	return n.Out
 }
 
+// Nodes returns the nodes added so far.
+func (b *Builder) Nodes() []*Node { return slices.Clone(b.nodes) }
+
 func (b *Builder) id(v *Value) uint64 {
 	if v == nil {
 		return 0
