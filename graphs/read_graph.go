@@ -145,6 +145,8 @@ func (r *reader) inputs(g *Graph, p *onnxpb.Graph, s *scope) error {
 			return err
 		case !ok && main:
 			return fmt.Errorf("input %q is no tensor; only tensors are supported", in.Name)
+		case t.DType == Undefined && main:
+			return fmt.Errorf("input %q states no element type", in.Name)
 		}
 		v := &Value{Name: in.Name, Kind: Input, Type: t}
 		s.values[in.Name] = v

@@ -218,6 +218,9 @@ func axisBroadcast(e *emitter, n *Node) error {
 		return nil
 	}
 	b := n.In[1]
+	if axis < -maxRank || axis > maxRank {
+		return fmt.Errorf("axis %d is out of range", axis)
+	}
 	if k, known := e.trailingAxes(n.In[0], b, axis); known {
 		if k > 0 {
 			axes := make([]int64, k)

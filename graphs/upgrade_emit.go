@@ -60,6 +60,9 @@ func (e *emitter) scalarLike(x *Value, f float32) *Value {
 	return e.op("CastLike", nil, constant(ScalarTensor(f)), x)
 }
 
+// maxRank bounds what counts as a known rank, so that a file cannot make the reader write out shapes of absurd length.
+const maxRank = 64
+
 // rank returns the number of axes as far as the file or the few rules below tell, else -1.
 func (e *emitter) rank(v *Value) int { return e.r.rank(v) }
 
@@ -80,13 +83,14 @@ func (r *reader) rank(v *Value) int {
 	if v == nil {
 		return -1
 	}
-	if k := v.Rank(); k >= 0 {
-		return k
+	k := v.Rank()
+	if f, ok := r.facts[v]; ok && k < 0 {
+		k = f.rank
 	}
-	if f, ok := r.facts[v]; ok {
-		return f.rank
+	if k > maxRank {
+		return -1
 	}
-	return -1
+	return k
 }
 
 func opSet(list string) map[string]bool {

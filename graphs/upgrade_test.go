@@ -344,3 +344,11 @@ func TestUpgradeRefusesIncompleteNodes(t *testing.T) {
 		}
 	}
 }
+
+func TestUpgradeIsBounded(t *testing.T) {
+	m := protoModel(6, vector, "y", protoNode("Add", "x x", "y", Attrs{"broadcast": int64(1), "axis": int64(-1 << 50)}))
+	require.ErrorContains(t, readError(t, m), "out of range")
+	inputs := append([]*onnxpb.ValueInfo{valueInfo("s", Type{Int64, ShapeOf(1 << 50)}), floatInput("k", nil)}, vector...)
+	m = protoModel(6, inputs, "y", protoNode("Reshape", "x s", "r", nil), protoNode("PRelu", "r k", "y", nil))
+	require.Equal(t, "PRelu", readProto(t, m).Outputs[0].Value.Node.Op)
+}
