@@ -264,11 +264,11 @@ func TestLogZ(t *testing.T) {
 	well := samplertest.DoubleWell{D: 2, H: 2, B: 1}
 	for _, method := range samplers.LogZMethods() {
 		for seed := range uint64(3) {
-			got, err := samplers.EstimateLogZ(background, gauss, samplers.LogZConfig{Method: method, Seed: seed})
+			got, err := samplers.EstimateLogZ(background, gauss, samplers.LogZConfig{Method: method, Seed: seed, Chains: 512, Temperatures: 30})
 			require.NoError(t, err)
 			require.InDelta(t, want, got.LogZ, 5*got.MCSE, method)
 			require.Less(t, got.MCSE, 0.1)
-			got, err = samplers.EstimateLogZ(background, well, samplers.LogZConfig{Method: method, Seed: seed, Temperatures: 40})
+			got, err = samplers.EstimateLogZ(background, well, samplers.LogZConfig{Method: method, Seed: seed, Chains: 512, Temperatures: 40})
 			require.NoError(t, err)
 			require.Len(t, got.Betas, 41)
 			require.InDelta(t, well.LogZ(), got.LogZ, 5*got.MCSE, method)
@@ -286,7 +286,7 @@ func TestLogZErrorBars(t *testing.T) {
 	for _, method := range samplers.LogZMethods() {
 		sq := 0.0
 		for seed := range uint64(20) {
-			got, err := samplers.EstimateLogZ(background, well, samplers.LogZConfig{Method: method, Seed: seed, Chains: 256, Leapfrogs: 3})
+			got, err := samplers.EstimateLogZ(background, well, samplers.LogZConfig{Method: method, Seed: seed, Chains: 256, Temperatures: 20, Leapfrogs: 3})
 			require.NoError(t, err)
 			z := (got.LogZ - well.LogZ()) / got.MCSE
 			sq += z * z

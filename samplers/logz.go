@@ -16,12 +16,14 @@ import (
 type LogZConfig struct {
 	Method       string // "ais" or "smc"; "": smc
 	Chains       int    // N; 0: 1024
-	Temperatures int    // K, steps from the base to the target; 0: as many as the pilot took
+	Temperatures int    // K, steps from the base to the target; 0: 4 times what the pilot took, at least 100
 	Leapfrogs    int    // of HMC at each temperature; 0: 5
-	Moves        int    // HMC proposals at each temperature; 0: 1
+	Moves        int    // HMC proposals at each temperature, at ε, ε/4, ε/16 in turn; 0: 3
 
-	// The base is independent normals; nil: mean 0 and standard deviation 1.
-	// A base that is too narrow misses modes, and nothing tells: choose it wide.
+	// The base is independent normals. Where both are nil, a first pilot goes
+	// from N(0, I) to the target and the base is widened, about 0, to where it
+	// arrives; otherwise nil is mean 0 and standard deviation 1. A base that is
+	// too narrow misses modes, and nothing tells: choose it wide.
 	BaseMean, BaseStd []float64
 
 	Seed    uint64
@@ -72,7 +74,11 @@ func EstimateLogZ(ctx context.Context, t Target, cfg LogZConfig) (*LogZ, error) 
 		k = rng.NewKey(cfg.Seed)
 	}
 	defer p.close()
-	knots, err := p.pilot(ctx, k.Sub("pilot"))
+	knots, q, err := p.pilot(ctx, k.Sub("pilot"))
+	if err == nil && cfg.BaseMean == nil && cfg.BaseStd == nil {
+		p.widenBase(q.s)
+		knots, _, err = p.pilot(ctx, k.Sub("second pilot"))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +90,6 @@ type path struct {
 	cfg       LogZConfig
 	t         Target
 	mean, std []float64
-	logZ0     float64
 	beta      float64
 	raw, rawG []float32 // E and ∇E at the states of the population
 	e0        []float64
@@ -104,7 +109,7 @@ func newPath(t Target, cfg LogZConfig) (*path, error) {
 		cfg.Leapfrogs = 5
 	}
 	if cfg.Moves == 0 {
-		cfg.Moves = 1
+		cfg.Moves = len(stepScales)
 	}
 	switch {
 	case !slices.Contains(LogZMethods(), cfg.Method):
@@ -130,9 +135,34 @@ func newPath(t Target, cfg LogZConfig) (*path, error) {
 		if !(s > 0) || math.IsInf(s, 0) || !finite64(p.mean[i]) {
 			return nil, fmt.Errorf("samplers: base coordinate %d has mean %v and standard deviation %v", i, p.mean[i], s)
 		}
-		p.logZ0 += math.Log(s) + math.Log(2*math.Pi)/2
 	}
 	return p, nil
+}
+
+// baseWidth is how much wider than the pilot's last population its base is: an
+// estimate bears too wide a base better than too narrow a one.
+const baseWidth = 1.2
+
+// widenBase widens the base, about 0, to the root mean square of a population.
+// It never narrows or moves it: the population may have lost modes.
+func (p *path) widenBase(s *State) {
+	for i := range p.std {
+		sum := 0.0
+		for c := range s.N {
+			v := float64(s.X[c*s.Dim+i])
+			sum += v * v
+		}
+		p.std[i] = max(p.std[i], baseWidth*math.Sqrt(sum/float64(s.N)))
+	}
+}
+
+// logZ0 is the base's log Z.
+func (p *path) logZ0() float64 {
+	sum := 0.0
+	for _, s := range p.std {
+		sum += math.Log(s) + math.Log(2*math.Pi)/2
+	}
+	return sum
 }
 
 func (p *path) close() { p.team.close() }
@@ -242,10 +272,10 @@ func (p *path) move(ctx context.Context, q *population, k knot, key rng.Key) (ac
 			return 0, err
 		}
 	}
-	q.hmc.StepSize = schedule.Constant{Value: k.eps}
 	q.hmc.metric.setDiagonal(k.inv)
 	var sum Info
-	for range p.cfg.Moves {
+	for m := range p.cfg.Moves {
+		q.hmc.StepSize = schedule.Constant{Value: k.eps * stepScales[m%len(stepScales)]}
 		info, err := q.hmc.Step(ctx, p, s, key)
 		if err != nil {
 			return 0, err
@@ -255,6 +285,10 @@ func (p *path) move(ctx context.Context, q *population, k knot, key rng.Key) (ac
 	p.info.Add(sum)
 	return sum.Acceptance(), p.look(ctx, q)
 }
+
+// stepScales are the step sizes of successive moves at one temperature, as
+// parts of ε: no single one suits both the neck of a funnel and its mouth.
+var stepScales = []float64{1, 1.0 / 4, 1.0 / 16}
 
 // knot is one temperature of the path and how to move there.
 type knot struct {
@@ -273,10 +307,10 @@ const (
 
 // pilot goes from the base to the target by SMC that chooses each β so that the
 // effective size falls by pilotLoss, and tunes ε on the way.
-func (p *path) pilot(ctx context.Context, key rng.Key) ([]knot, error) {
+func (p *path) pilot(ctx context.Context, key rng.Key) ([]knot, *population, error) {
 	q, err := p.populate(ctx, min(p.cfg.Chains, pilotChains), key)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	d := len(p.mean)
 	eps := 1.0 / math.Pow(float64(d), 0.25)
@@ -284,11 +318,11 @@ func (p *path) pilot(ctx context.Context, key rng.Key) ([]knot, error) {
 	logW := make([]float64, q.s.N)
 	for beta := 0.0; beta < 1; {
 		if len(knots) > pilotMost {
-			return nil, fmt.Errorf("samplers: log Z: after %d temperatures the pilot is at β = %.3g only; the base is too far from the target: widen it or move it", pilotMost, beta)
+			return nil, nil, fmt.Errorf("samplers: log Z: after %d temperatures the pilot is at β = %.3g only; the base is too far from the target: widen it or move it", pilotMost, beta)
 		}
 		step := p.largestStep(q, beta, logW)
 		if step == 0 {
-			return nil, fmt.Errorf("samplers: log Z: no state drawn from the base has a finite energy, or none can move on, at β = %.3g; give another base", beta)
+			return nil, nil, fmt.Errorf("samplers: log Z: no state drawn from the base has a finite energy, or none can move on, at β = %.3g; give another base", beta)
 		}
 		beta = min(1, beta+step)
 		if 1-beta < 1e-12 {
@@ -300,12 +334,12 @@ func (p *path) pilot(ctx context.Context, key rng.Key) ([]knot, error) {
 		k := knot{beta: beta, eps: eps, inv: p.spread(q.s)}
 		accept, err := p.move(ctx, q, k, key.Sub("move"))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		knots = append(knots, k)
 		eps *= math.Exp(accept - pilotAccept)
 	}
-	return knots, nil
+	return knots, q, nil
 }
 
 // largestStep finds by bisection the step in β that costs pilotLoss of the
@@ -350,7 +384,7 @@ func (p *path) spread(s *State) []float32 {
 func (p *path) refine(knots []knot) []knot {
 	n := p.cfg.Temperatures
 	if n == 0 {
-		return knots
+		n = max(100, 4*(len(knots)-1))
 	}
 	out := make([]knot, n+1)
 	for i := range out {
@@ -425,7 +459,7 @@ func (p *path) summarise(out *LogZ, logW, parts []float64) {
 	}
 	out.ESS = effective(logW)
 	mean := logMeanExp(terms)
-	out.LogZ = p.logZ0 + mean
+	out.LogZ = p.logZ0() + mean
 	sum := 0.0
 	for _, v := range terms {
 		r := math.Exp(v-mean) - 1
