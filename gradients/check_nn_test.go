@@ -1,11 +1,16 @@
 package gradients
 
 import (
+	"fmt"
+
 	"github.com/onnx-ebm/onnx-ebm/graphs"
 )
 
 func init() {
 	convolutions()
+	normalizations()
+	pools()
+	resampling()
 }
 
 // rigid is an operand whose extents are known in every variant: a weight.
@@ -70,4 +75,168 @@ func convolutions() {
 			y := b.Op("Conv", graphs.Attrs{"strides": list(2, 2)}, b.Op("Tanh", nil, h), in[2])
 			return only(b.Op("ReduceSum", graphs.Attrs{"keepdims": int64(0)}, b.Op("Mul", nil, y, y), b.Ints(1, 2, 3)))
 		}})
+}
+
+func normalizations() {
+	addCases("BatchNormalization",
+		gradCase{name: "inference", in: []operand{in(2, 3, 2, 2), in(3), in(3), in(3), positive(3)}, build: op("BatchNormalization", nil), batch: []int{0}},
+		gradCase{name: "vectors", in: []operand{in(4, 3), in(3), in(3), in(3), positive(3)}, build: op("BatchNormalization", graphs.Attrs{"epsilon": float32(0.5)}), batch: []int{0}},
+		gradCase{name: "after a convolution", in: []operand{channelled(2, 2, 3, 3), rigid(3, 2, 2, 2), rigid(3), rigid(3), rigid(3), rigid(3), positive(3)}, batch: []int{0},
+			build: func(b *graphs.Builder, in []*Value) []*Value {
+				return only(b.Op("BatchNormalization", nil, append(only(b.Op("Conv", nil, in[:3]...)), in[3:]...)...))
+			}},
+		gradCase{name: "training", in: []operand{in(3, 2, 2), in(2), in(2), in(2), positive(2)},
+			build: func(b *graphs.Builder, in []*Value) []*Value {
+				return b.Ops("BatchNormalization", 3, graphs.Attrs{"training_mode": int64(1)}, in...)
+			}},
+	)
+	affine := []operand{in(2, 4, 3), rigid(4), rigid(4)}
+	image := []operand{channelled(2, 4, 2, 3), rigid(4), rigid(4)}
+	addCases("LayerNormalization",
+		gradCase{name: "last axis", in: []operand{in(2, 3, 4), in(4), in(4)}, build: op("LayerNormalization", nil), batch: []int{0}},
+		gradCase{name: "two axes", in: []operand{in(3, 2, 4), in(2, 4)}, build: op("LayerNormalization", graphs.Attrs{"axis": int64(1), "epsilon": float32(0.25)}), batch: []int{0}},
+		gradCase{name: "three outputs", in: []operand{in(3, 4), in(4), in(4)}, batch: []int{0}, build: func(b *graphs.Builder, in []*Value) []*Value {
+			return b.Ops("LayerNormalization", 3, nil, in...)
+		}},
+		gradCase{name: "moments only", in: []operand{in(3, 4), in(4)}, batch: []int{0}, build: func(b *graphs.Builder, in []*Value) []*Value {
+			return b.Ops("LayerNormalization", 3, nil, in...)[1:]
+		}},
+		gradCase{name: "sum of rows", in: []operand{in(3, 4), in(4), in(4)}, batch: []int{0}, build: func(b *graphs.Builder, in []*Value) []*Value {
+			y := b.Op("LayerNormalization", nil, in...)
+			return only(b.Op("ReduceSum", graphs.Attrs{"keepdims": int64(0)}, y, b.Ints(1)))
+		}},
+	)
+	addCases("InstanceNormalization",
+		gradCase{name: "sequence", in: affine, build: op("InstanceNormalization", nil), batch: []int{0}},
+		gradCase{name: "image", in: image, build: op("InstanceNormalization", graphs.Attrs{"epsilon": float32(0.25)}), batch: []int{0}},
+	)
+	addCases("GroupNormalization",
+		gradCase{name: "image", in: image, build: op("GroupNormalization", graphs.Attrs{"num_groups": int64(2)}), batch: []int{0}},
+		gradCase{name: "one group", in: affine, build: op("GroupNormalization", graphs.Attrs{"num_groups": int64(1)}), batch: []int{0}},
+	)
+	addCases("RMSNormalization",
+		gradCase{name: "last axis", in: []operand{in(2, 3, 4), in(4)}, build: op("RMSNormalization", nil), batch: []int{0}},
+		gradCase{name: "two axes", in: []operand{in(3, 2, 4), in(2, 4)}, build: op("RMSNormalization", graphs.Attrs{"axis": int64(-2), "epsilon": float32(0.25)}), batch: []int{0}},
+	)
+	addCases("MeanVarianceNormalization",
+		gradCase{name: "batch", in: []operand{in(2, 3, 2, 2)}, build: op("MeanVarianceNormalization", nil)},
+		gradCase{name: "rows", in: []operand{in(2, 5)}, build: op("MeanVarianceNormalization", graphs.Attrs{"axes": list(1)}), batch: []int{0}},
+	)
+	addCases("LpNormalization",
+		gradCase{name: "p 1", in: []operand{in(2, 3)}, build: op("LpNormalization", graphs.Attrs{"p": int64(1)}), batch: []int{0}},
+		gradCase{name: "p 2", in: []operand{in(2, 3, 2)}, build: op("LpNormalization", graphs.Attrs{"axis": int64(1)}), batch: []int{0}},
+	)
+	addCases("LRN",
+		gradCase{name: "odd window", in: []operand{channelled(2, 4, 2)}, build: op("LRN", graphs.Attrs{"size": int64(3), "alpha": float32(0.5)}), batch: []int{0}},
+		gradCase{name: "even window", in: []operand{channelled(1, 4, 2, 2)}, batch: []int{0}, build: op("LRN",
+			graphs.Attrs{"size": int64(2), "alpha": float32(0.5), "beta": float32(0.5), "bias": float32(2)})},
+		gradCase{name: "power", in: []operand{channelled(1, 3, 2)}, build: op("LRN", graphs.Attrs{"size": int64(5), "beta": float32(0.625)}), batch: []int{0}},
+	)
+}
+
+func pools() {
+	k := func(kernel []int64, more graphs.Attrs) graphs.Attrs {
+		a := graphs.Attrs{"kernel_shape": kernel}
+		for name, v := range more {
+			a[name] = v
+		}
+		return a
+	}
+	windows := []struct {
+		name string
+		in   operand
+		a    graphs.Attrs
+	}{
+		{"tiles", channelled(2, 2, 4, 6), k(list(2, 3), graphs.Attrs{"strides": list(2, 3)})},
+		{"tiles 1d", channelled(2, 1, 6), k(list(3), graphs.Attrs{"strides": list(3)})},
+		{"whole image", channelled(2, 2, 2, 3), k(list(2, 3), graphs.Attrs{"strides": list(2, 3)})},
+		{"overlap", channelled(1, 2, 5, 4), k(list(3, 2), graphs.Attrs{"strides": list(2, 1)})},
+		{"pads", channelled(1, 1, 4, 5), k(list(3, 2), graphs.Attrs{"pads": list(1, 0, 1, 1), "strides": list(2, 2)})},
+		{"ceil", channelled(1, 1, 5, 6), k(list(2, 3), graphs.Attrs{"strides": list(2, 2), "ceil_mode": int64(1)})},
+		{"3d", channelled(1, 1, 3, 4, 2), k(list(2, 2, 2), graphs.Attrs{"strides": list(1, 2, 1)})},
+		{"remainder", channelled(1, 1, 5), k(list(2), graphs.Attrs{"strides": list(2)})},
+		{"dilated", channelled(1, 1, 6, 5), k(list(2, 2), graphs.Attrs{"dilations": list(3, 2)})},
+		{"valid", channelled(1, 1, 5), k(list(2), graphs.Attrs{"auto_pad": "VALID"})},
+	}
+	for _, w := range windows {
+		addCases("MaxPool", gradCase{name: w.name, in: []operand{w.in}, build: op("MaxPool", w.a), batch: []int{0}})
+		addCases("AveragePool", gradCase{name: w.name, in: []operand{w.in}, build: op("AveragePool", w.a), batch: []int{0}})
+		if w.name != "ceil" {
+			addCases("LpPool", gradCase{name: w.name, in: []operand{w.in}, build: op("LpPool", w.a), batch: []int{0}})
+		}
+	}
+	fixed := rigid(1, 1, 5, 6)
+	addCases("MaxPool",
+		gradCase{name: "same", in: []operand{fixed}, build: op("MaxPool", k(list(3, 2), graphs.Attrs{"auto_pad": "SAME_UPPER", "strides": list(2, 2)}))},
+		gradCase{name: "indices and unpool", in: []operand{rigid(1, 2, 4, 4)}, build: func(b *graphs.Builder, in []*Value) []*Value {
+			p := b.Ops("MaxPool", 2, k(list(2, 2), graphs.Attrs{"strides": list(2, 2)}), in[0])
+			return only(b.Op("MaxUnpool", k(list(2, 2), graphs.Attrs{"strides": list(2, 2)}), b.Op("Tanh", nil, p[0]), p[1]))
+		}},
+	)
+	addCases("AveragePool",
+		gradCase{name: "same", in: []operand{fixed}, build: op("AveragePool", k(list(3, 2), graphs.Attrs{"auto_pad": "SAME_LOWER", "strides": list(2, 2)}))},
+		gradCase{name: "count with pads", in: []operand{channelled(1, 1, 4, 5)}, build: op("AveragePool", k(list(3, 2), graphs.Attrs{"pads": list(1, 0, 1, 1), "count_include_pad": int64(1)}))},
+	)
+	addCases("LpPool", gradCase{name: "p 3", in: []operand{channelled(1, 2, 4)}, build: op("LpPool", k(list(2), graphs.Attrs{"p": int64(3)}))})
+	for _, name := range []string{"GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"} {
+		addCases(name,
+			gradCase{name: "image", in: []operand{in(2, 3, 2, 2)}, build: op(name, nil), batch: []int{0}},
+			gradCase{name: "sequence", in: []operand{in(2, 3, 4)}, build: op(name, nil), batch: []int{0}},
+		)
+	}
+	for _, p := range []int64{1, 3, 4} {
+		addCases("GlobalLpPool", gradCase{name: fmt.Sprint("p ", p), in: []operand{in(2, 3, 2)}, build: op("GlobalLpPool", graphs.Attrs{"p": p}), batch: []int{0}})
+	}
+}
+
+// scaled builds a Resize by constant scales.
+func scaled(a graphs.Attrs, scales ...float32) builds {
+	return func(b *graphs.Builder, in []*Value) []*Value {
+		return only(b.Op("Resize", a, in[0], nil, b.Const(graphs.NewTensor(scales, int64(len(scales))))))
+	}
+}
+
+// sized builds a Resize to constant extents of the given axes.
+func sized(a graphs.Attrs, sizes ...int64) builds {
+	return func(b *graphs.Builder, in []*Value) []*Value {
+		return only(b.Op("Resize", a, in[0], nil, nil, b.Ints(sizes...)))
+	}
+}
+
+func resampling() {
+	image := channelled(1, 2, 4, 3)
+	modes := []struct {
+		name string
+		a    graphs.Attrs
+	}{
+		{"nearest", nil},
+		{"nearest asymmetric floor", graphs.Attrs{"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}},
+		{"nearest asymmetric", graphs.Attrs{"coordinate_transformation_mode": "asymmetric"}},
+		{"nearest ceil", graphs.Attrs{"nearest_mode": "ceil"}},
+		{"linear", graphs.Attrs{"mode": "linear"}},
+		{"linear align corners", graphs.Attrs{"mode": "linear", "coordinate_transformation_mode": "align_corners"}},
+		{"linear asymmetric", graphs.Attrs{"mode": "linear", "coordinate_transformation_mode": "asymmetric"}},
+		{"linear pytorch half pixel", graphs.Attrs{"mode": "linear", "coordinate_transformation_mode": "pytorch_half_pixel"}},
+		{"cubic", graphs.Attrs{"mode": "cubic"}},
+		{"cubic excluding outside", graphs.Attrs{"mode": "cubic", "exclude_outside": int64(1), "cubic_coeff_a": float32(-0.5)}},
+		{"linear antialias", graphs.Attrs{"mode": "linear", "antialias": int64(1)}},
+	}
+	for _, m := range modes {
+		addCases("Resize",
+			gradCase{name: m.name + " up", in: []operand{image}, build: scaled(m.a, 1, 1, 2, 3), batch: []int{0}},
+			gradCase{name: m.name + " odd", in: []operand{rigid(1, 2, 4, 3)}, build: scaled(m.a, 1, 1, 0.6, 1.7)},
+		)
+	}
+	addCases("Resize",
+		gradCase{name: "sizes", in: []operand{channelled(1, 1, 4, 3)}, build: sized(graphs.Attrs{"mode": "linear", "axes": list(2, 3)}, 3, 7)},
+		gradCase{name: "sizes by nearest", in: []operand{channelled(2, 1, 2, 3)}, build: sized(graphs.Attrs{"axes": list(3, 2)}, 6, 6), batch: []int{0}},
+		gradCase{name: "1d", in: []operand{channelled(1, 2, 4)}, build: scaled(graphs.Attrs{"mode": "linear"}, 1, 1, 2), batch: []int{0}},
+		gradCase{name: "3d", in: []operand{channelled(1, 1, 2, 2, 3)}, build: scaled(graphs.Attrs{"mode": "linear"}, 1, 1, 2, 1, 2), batch: []int{0}},
+		gradCase{name: "3d nearest", in: []operand{channelled(1, 1, 2, 2, 3)}, build: scaled(nil, 1, 1, 2, 1, 2), batch: []int{0}},
+		gradCase{name: "crop", in: []operand{rigid(1, 1, 4, 3)}, build: func(b *graphs.Builder, in []*Value) []*Value {
+			roi := b.Const(graphs.NewTensor([]float32{0, 0, 0.2, 0.1, 1, 1, 0.7, 1.4}, 8))
+			a := graphs.Attrs{"mode": "linear", "coordinate_transformation_mode": "tf_crop_and_resize", "extrapolation_value": float32(2)}
+			return only(b.Op("Resize", a, in[0], roi, nil, b.Ints(1, 1, 3, 4)))
+		}},
+	)
 }
