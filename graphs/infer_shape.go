@@ -500,7 +500,7 @@ func inferGather(n *Node) error {
 			n.Out[0].Ints = gatherElements(e, list)
 		}
 	}
-	return set(n, n.In[0].Type.DType, slices.Concat(x[:a], idx, x[a+1:]))
+	return set(n, n.In[0].Type.DType, append(Shape{}, slices.Concat(x[:a], idx, x[a+1:])...))
 }
 
 func gatherElements(e []Dim, list []int64) []Dim {
@@ -531,7 +531,7 @@ func inferGatherND(n *Node) error {
 	if b+k > len(x) {
 		return fmt.Errorf("indices of %d coordinates after %d batch axes exceed rank %d", k, b, len(x))
 	}
-	return set(n, n.In[0].Type.DType, slices.Concat(idx[:len(idx)-1], x[b+k:]))
+	return set(n, n.In[0].Type.DType, append(Shape{}, slices.Concat(idx[:len(idx)-1], x[b+k:])...))
 }
 
 // EinsumTerms splits the equation of an Einsum into the labels of its operands and of its result, without spaces.
