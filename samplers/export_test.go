@@ -30,12 +30,11 @@ func Leapfrog(t Target, x, p []float32, eps float64) {
 	}
 	copy(h.p, p)
 	h.s, h.eps, h.temp = s, eps, 1
-	h.kick(0, 0.5)
-	h.drift(0, eps)
+	h.kickDrift(0, 0.5, eps)
 	if err := t.EnergyGradient(ctx, s.X, 1, nil, s.G); err != nil {
 		panic(err)
 	}
-	h.kick(0, 0.5)
+	h.kick(0, 0.5, eps)
 	copy(x, s.X)
 	copy(p, h.p)
 }

@@ -3,7 +3,6 @@ package samplers
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 
 	"github.com/onnx-ebm/onnx-ebm/samplers/rng"
@@ -81,6 +80,8 @@ func (h *Hamiltonian) useTuning() error {
 	switch {
 	case tu == nil:
 		return nil
+	case !tu.fits(h.s.Dim):
+		return errors.New("samplers: the adaptation to resume from is of another dimension; start from the beginning")
 	case len(tu.Cov) > 0:
 		return h.metric.setDense(tu.Cov)
 	case len(tu.Inv) > 0:
@@ -190,14 +191,13 @@ func (h *Hamiltonian) beginTrial(lo, hi int) {
 	h.drawMomenta(h.key.Sub("trial"), lo, hi)
 	for c := lo; c < hi; c++ {
 		h.trialEnergies[c] = h.energy(c)
-		h.kick(c, 0.5)
-		h.drift(c, h.eps)
+		h.kickDrift(c, 0.5, h.eps)
 	}
 }
 
 func (h *Hamiltonian) endTrial(lo, hi int) {
 	for c := lo; c < hi; c++ {
-		h.kick(c, 0.5)
+		h.kick(c, 0.5, h.eps)
 		h.s.Accept[c] = 0
 		if d := h.trialEnergies[c] - h.energy(c); finite64(d) {
 			h.s.Accept[c] = float32(math.Exp(min(0, d)))
@@ -220,16 +220,17 @@ func (h *Hamiltonian) energy(c int) float64 {
 }
 
 // kick is p ← p − part·ε∇E/T.
-func (h *Hamiltonian) kick(c int, part float64) {
-	kick(h.s.row(h.p, c), h.s.row(h.s.G, c), float32(part*h.eps/h.temp))
+func (h *Hamiltonian) kick(c int, part, eps float64) {
+	kick(h.s.row(h.p, c), h.s.row(h.s.G, c), float32(part*eps/h.temp))
 }
 
-// drift is x ← x + ε·M⁻¹p, within reflecting walls.
-func (h *Hamiltonian) drift(c int, eps float64) {
-	x, p := h.s.row(h.s.X, c), h.s.row(h.p, c)
-	h.metric.drift(x, p, h.s.row(h.v, c), float32(eps))
-	if h.s.Box.Mode == Reflect {
-		h.s.Box.apply(x, p)
+// kickDrift is a kick, then x ← x + ε·M⁻¹p within reflecting walls.
+func (h *Hamiltonian) kickDrift(c int, part, eps float64) {
+	s := h.s
+	x, p := s.row(s.X, c), s.row(h.p, c)
+	h.metric.kickDrift(x, p, s.row(s.G, c), s.row(h.v, c), float32(part*eps/h.temp), float32(h.hook.at("drift", eps)))
+	if s.Box.Mode == Reflect {
+		s.Box.apply(x, p)
 	}
 }
 
@@ -241,36 +242,32 @@ const (
 	massPart    = 0.85
 	earlyWindow = 10
 	lateWindow  = 80
-	// The diagonal takes its first values from this many draws, the dense
-	// matrix from this many a dimension.
+	// The diagonal takes its first values from this many draws.
 	fewDraws = 10
 )
 
 // learn adapts after iteration s.Step, whose acceptance was accept.
-func (h *Hamiltonian) learn(accept float64) error {
+func (h *Hamiltonian) learn(accept float64) {
 	s, tu := h.s, h.s.Tuning
 	if s.Step >= s.Adapt {
-		return nil
+		return
 	}
 	tu.average(accept, h.goal())
 	if tu.Foreground != nil {
-		if err := h.learnMass(); err != nil {
-			return err
-		}
+		h.learnMass()
 	}
 	if s.Step == s.Adapt-1 {
 		tu.settle()
 		tu.Foreground, tu.Background = nil, nil
 	}
-	return nil
 }
 
-func (h *Hamiltonian) learnMass() error {
+func (h *Hamiltonian) learnMass() {
 	s, tu := h.s, h.s.Tuning
 	end := int(massPart * float64(s.Adapt))
 	early := int(earlyPart * float64(s.Adapt))
 	if s.Step >= end {
-		return nil
+		return
 	}
 	for c := range s.N {
 		tu.Foreground.add(s.row(s.X, c), s.row(s.G, c), h.dev)
@@ -287,19 +284,17 @@ func (h *Hamiltonian) learnMass() error {
 		tu.Background.reset()
 		tu.Window = 0
 	}
-	if err := h.takeMass(switched || s.Step == end-1); err != nil {
-		return err
-	}
+	h.takeMass(switched || s.Step == end-1)
 	if s.Step == early || s.Step == end-1 {
 		tu.Factor = bounded(math.Exp(tu.LogBar))
 		tu.restart(1)
 	}
-	return nil
 }
 
 // takeMass makes the mass of the foreground: a diagonal at every iteration, a
-// matrix, whose factors cost D³, at the end of a window only.
-func (h *Hamiltonian) takeMass(windowEnds bool) error {
+// matrix, whose factors cost D³, at the end of a window only. A covariance that
+// float64 finds singular leaves the mass as it was.
+func (h *Hamiltonian) takeMass(windowEnds bool) {
 	tu := h.s.Tuning
 	m := tu.Foreground
 	if !h.DenseMass || m.Count < float64(2*h.s.Dim) {
@@ -307,16 +302,14 @@ func (h *Hamiltonian) takeMass(windowEnds bool) error {
 			m.diagonal(tu.Inv)
 			h.metric.setDiagonal(tu.Inv)
 		}
-		return nil
+		return
 	}
 	if !windowEnds {
-		return nil
+		return
 	}
 	cov := make([]float64, h.s.Dim*h.s.Dim)
 	m.dense(cov)
-	if err := h.metric.setDense(cov); err != nil {
-		return fmt.Errorf("samplers: adapting a dense mass: %w; use the diagonal", err)
+	if h.metric.setDense(cov) == nil {
+		tu.Cov = cov
 	}
-	tu.Cov = cov
-	return nil
 }

@@ -84,9 +84,7 @@ func (h *HMC) Step(ctx context.Context, t Target, s *State, k rng.Key) (Info, er
 			info.Divergences++
 		}
 	}
-	if err := h.learn(info.Acceptance()); err != nil {
-		return Info{}, err
-	}
+	h.learn(info.Acceptance())
 	s.Step++
 	return info, nil
 }
@@ -103,24 +101,18 @@ func (h *HMC) begins(lo, hi int) {
 		if h.Jitter > 0 {
 			h.chainEps[c] *= 1 + h.Jitter*(2*wobble.Float64(uint64(h.s.Step), uint64(c))-1)
 		}
-		h.chainKick(c, h.half)
-		h.drift(c, h.chainEps[c])
+		h.kickDrift(c, h.half, h.chainEps[c])
 	}
 }
 
 func (h *HMC) leaps(lo, hi int) {
 	for c := lo; c < hi; c++ {
 		if h.last {
-			h.chainKick(c, h.hook.at("last kick", 0.5))
+			h.kick(c, h.hook.at("last kick", 0.5), h.chainEps[c])
 			continue
 		}
-		h.chainKick(c, 1)
-		h.drift(c, h.chainEps[c]*h.hook.at("drift", 1))
+		h.kickDrift(c, 1, h.chainEps[c])
 	}
-}
-
-func (h *HMC) chainKick(c int, part float64) {
-	kick(h.s.row(h.p, c), h.s.row(h.s.G, c), float32(part*h.chainEps[c]/h.temp))
 }
 
 func (h *HMC) ends(lo, hi int) {

@@ -121,7 +121,7 @@ func newPath(t Target, cfg LogZConfig) (*path, error) {
 	case cfg.BaseMean != nil && len(cfg.BaseMean) != d || cfg.BaseStd != nil && len(cfg.BaseStd) != d:
 		return nil, fmt.Errorf("samplers: a base of %d means and %d standard deviations for dimension %d", len(cfg.BaseMean), len(cfg.BaseStd), d)
 	}
-	p := &path{cfg: cfg, t: t, mean: cfg.BaseMean, std: cfg.BaseStd, team: newTeam(cfg.Workers)}
+	p := &path{cfg: cfg, t: t, mean: cfg.BaseMean, std: cfg.BaseStd}
 	if p.mean == nil {
 		p.mean = make([]float64, d)
 	}
@@ -136,6 +136,7 @@ func newPath(t Target, cfg LogZConfig) (*path, error) {
 			return nil, fmt.Errorf("samplers: base coordinate %d has mean %v and standard deviation %v", i, p.mean[i], s)
 		}
 	}
+	p.team = newTeam(cfg.Workers)
 	return p, nil
 }
 

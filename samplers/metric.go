@@ -116,13 +116,45 @@ func (m *metric) drift(x, p, v []float32, h float32) {
 	drift(x, v, h)
 }
 
+// kickDrift is p ← p − h·g, then x ← x + ε·M⁻¹p, in one pass over memory where M
+// is diagonal; v is scratch [D].
+func (m *metric) kickDrift(x, p, g, v []float32, h, eps float32) {
+	p, g = p[:len(x)], g[:len(x)]
+	switch {
+	case m.cov != nil:
+		kick(p, g, h)
+		m.drift(x, p, v, eps)
+	case m.inv != nil:
+		inv := m.inv[:len(x)]
+		for i := range x {
+			q := p[i] - float32(h*g[i])
+			p[i] = q
+			x[i] += float32(eps * float32(inv[i]*q))
+		}
+	default:
+		for i := range x {
+			q := p[i] - float32(h*g[i])
+			p[i] = q
+			x[i] += float32(eps * q)
+		}
+	}
+}
+
 // kinetic is ½pᵀM⁻¹p; v is scratch [D].
 func (m *metric) kinetic(p, v []float32) float64 {
-	if m.inv == nil && m.cov == nil {
-		return dot(p, p) / 2
+	switch {
+	case m.cov != nil:
+		m.velocity(v, p)
+		return dot(p, v) / 2
+	case m.inv != nil:
+		inv := m.inv[:len(p)]
+		sum := 0.0
+		for i, q := range p {
+			sum += float64(q) * float64(q) * float64(inv[i])
+		}
+		return sum / 2
 	}
-	m.velocity(v, p)
-	return dot(p, v) / 2
+	return dot(p, p) / 2
 }
 
 // dot is a·b in float64.

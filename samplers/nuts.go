@@ -112,9 +112,7 @@ func (u *NUTS) Step(ctx context.Context, t Target, s *State, k rng.Key) (Info, e
 		s.team.run(n, s.Dim, u.growRows)
 	}
 	u.take(&info)
-	if err := u.learn(info.Acceptance()); err != nil {
-		return Info{}, err
-	}
+	u.learn(info.Acceptance())
 	s.Step++
 	return info, nil
 }
@@ -182,9 +180,7 @@ func (u *NUTS) leap(lo, hi int) {
 		if t.leaf > 0 && t.leaf%2 == 0 {
 			copy(u.checkpoint(u.ckBefore, c, bits.OnesCount(uint(t.leaf>>1))), s.row(u.p, c))
 		}
-		eps := u.signed(t)
-		kick(s.row(u.p, c), s.row(s.G, c), float32(u.hook.at("half kick", 0.5)*eps/u.temp))
-		u.drift(c, eps)
+		u.kickDrift(c, u.hook.at("half kick", 0.5), u.signed(t))
 		copy(u.xb[i*s.Dim:(i+1)*s.Dim], s.row(s.X, c))
 	}
 }
@@ -196,7 +192,7 @@ func (u *NUTS) grow(lo, hi int) {
 		c := u.active[i]
 		copy(s.row(s.G, c), u.gb[i*s.Dim:(i+1)*s.Dim])
 		s.E[c] = u.eb[i]
-		kick(s.row(u.p, c), s.row(s.G, c), float32(0.5*u.signed(&u.chains[c])/u.temp))
+		u.kick(c, 0.5, u.signed(&u.chains[c]))
 		if !u.addLeaf(c) {
 			u.chains[c].done = true
 		}

@@ -170,7 +170,7 @@ func (r *Result) UnmarshalBinary(data []byte) error {
 		return fmt.Errorf("samplers: decode result: %w", err)
 	}
 	cells := p.N * p.Kept
-	bad := p.N < 1 || p.Dim < 1 || p.Kept < 0 || p.State == nil || p.State.N != p.N || p.State.Dim != p.Dim ||
+	bad := p.N < 1 || p.Dim < 1 || p.Kept < 0 || p.State == nil || p.State.N != p.N || p.State.Dim != p.Dim || p.Kept > p.State.Step+1 ||
 		len(p.Acceptance) != p.State.Step ||
 		!fits(p.Draws, cells*p.Dim) || !fits(p.Energies, cells) || !fits(p.Stats.Acceptance, cells) || !fits(p.Stats.StepSize, cells) ||
 		!fits(p.Stats.Diverging, cells) || !fits(p.Stats.Leapfrogs, cells) || !fits(p.Stats.TreeDepth, cells)

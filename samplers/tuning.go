@@ -30,6 +30,12 @@ func (t *Tuning) clone() *Tuning {
 	return &c
 }
 
+// fits says that what was adapted has dimension d.
+func (t *Tuning) fits(d int) bool {
+	return fits(t.Inv, d) && fits(t.Cov, d*d) && t.Foreground.fits(d) && t.Background.fits(d) &&
+		(t.Foreground == nil) == (t.Background == nil) && (t.Foreground == nil || len(t.Inv) == d)
+}
+
 // restart begins dual averaging anew from the present factor, drawn towards
 // pull times it.
 func (t *Tuning) restart(pull float64) {
@@ -113,6 +119,10 @@ func (m *Moments) clone() *Moments {
 	return &Moments{m.Count, clone(m.MeanX), clone(m.MeanG), clone(m.VarX), clone(m.VarG), clone(m.CoX)}
 }
 
+func (m *Moments) fits(d int) bool {
+	return m == nil || len(m.MeanX) == d && len(m.MeanG) == d && len(m.VarX) == d && len(m.VarG) == d && fits(m.CoX, d*d)
+}
+
 func (m *Moments) reset() {
 	m.Count = 0
 	for _, v := range [][]float64{m.MeanX, m.MeanG, m.VarX, m.VarG, m.CoX} {
@@ -132,7 +142,7 @@ func (m *Moments) add(x, g []float32, dev []float64) {
 		m.VarG[i] += dg * (float64(g[i]) - m.MeanG[i])
 		dev[i] = dx
 	}
-	if m.CoX == nil {
+	if len(m.CoX) == 0 {
 		return
 	}
 	d, shrink := len(x), (m.Count-1)/m.Count
