@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/onnx-ebm/onnx-ebm/ebm"
+	"github.com/onnx-ebm/onnx-ebm/graphs"
+	"github.com/onnx-ebm/onnx-ebm/models"
+)
+
+const modelHelp = `MODEL is an energy file (made by import or train), any other .onnx file with one float input and one
+number a row as its output, or a builtin, also weighted and added up:
+  energy.onnx
+  builtin:double-well:dim=2:h=2
+  builtin:gaussian+0.5*builtin:rings`
+
+// model is a MODEL of the command line, read.
+type model struct {
+	text    string
+	graph   *graphs.Graph
+	checked bool // its rows are known to be independent
+}
+
+// readModel reads a MODEL.
+func readModel(text string) (*model, error) {
+	if models.IsBuiltin(text) {
+		m, err := models.Builtin(text)
+		if err != nil {
+			return nil, &usageError{err}
+		}
+		return &model{text, m.Graph, true}, nil
+	}
+	g, err := ebm.ReadFile(text)
+	if err != nil {
+		return nil, err
+	}
+	return &model{text, g, g.Metadata[models.MetadataRole] == "energy"}, nil
+}
+
+// open makes an Energy of the model. item is the shape of the items it will
+// see, used where the model leaves extents open; nil if there is none.
+func (a *app) open(ctx context.Context, m *model, item []int, o ebm.Options) (*ebm.Energy, error) {
+	rt, err := a.openRuntime()
+	if err != nil {
+		return nil, err
+	}
+	if item != nil && !itemIsFixed(m.graph) {
+		o.Item = int64s(item)
+		if x := m.graph.Inputs[0]; len(item) != x.Rank()-1 {
+			return nil, fmt.Errorf("items of shape %s do not fit %s, which takes %v", shapeText(item), m.text, x.Shape())
+		}
+	}
+	if !m.checked {
+		if err := ebm.CheckRows(ctx, rt, m.graph, o.Item); err != nil {
+			return nil, fmt.Errorf("%s: %w", m.text, err)
+		}
+	}
+	e, err := ebm.New(rt, m.graph, o)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", m.text, err)
+	}
+	return e, nil
+}
+
+// itemIsFixed tells whether the graph fixes all extents of an item.
+func itemIsFixed(g *graphs.Graph) bool {
+	return g.Inputs[0].Rank() > 0 && g.Inputs[0].Shape()[1:].IsStatic()
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/onnx-ebm/onnx-ebm/graphs"
+	"github.com/onnx-ebm/onnx-ebm/internal/atomicfile"
+	"github.com/onnx-ebm/onnx-ebm/internal/npy"
+)
+
+// outputs stages the files of one command: all appear at commit, or none.
+type outputs struct {
+	set    atomicfile.Set
+	writer map[string]io.Writer // by what the file holds
+}
+
+// add stages a file under a key; an empty path is an output that is not wanted.
+func (o *outputs) add(key, path string) error {
+	if path == "" {
+		return nil
+	}
+	w, err := o.set.Add(path)
+	if err != nil {
+		return err
+	}
+	if o.writer == nil {
+		o.writer = map[string]io.Writer{}
+	}
+	o.writer[key] = w
+	return nil
+}
+
+// addAll stages files given as pairs of key and path.
+func (o *outputs) addAll(pairs ...string) error {
+	for i := 0; i < len(pairs); i += 2 {
+		if err := o.add(pairs[i], pairs[i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wants tells whether a file is staged under the key.
+func (o *outputs) wants(key string) bool { return o.writer[key] != nil }
+
+// array writes an array to the file of the key, if it is wanted.
+func (o *outputs) array(key string, data []float32, shape ...int) error {
+	if !o.wants(key) {
+		return nil
+	}
+	return npy.Write(o.writer[key], npy.Array{Shape: shape, Data: data})
+}
+
+// graph writes a model to the file of the key.
+func (o *outputs) graph(key string, g *graphs.Graph, w graphs.WriteOptions) error {
+	b, err := graphs.Encode(g, w)
+	if err != nil {
+		return err
+	}
+	if _, err := o.writer[key].Write(b); err != nil {
+		return fmt.Errorf("write model: %w", err)
+	}
+	return nil
+}
+
+// commit makes all files visible.
+func (o *outputs) commit() error { return o.set.Commit() }
+
+// abort removes what is staged; after commit it does nothing.
+func (o *outputs) abort() { o.set.Abort() }
