@@ -254,6 +254,30 @@ func TestDescentReachesTheMinimum(t *testing.T) {
 	require.InDelta(t, 0.9-0.05-0.1*0.85, res.Final[0], 1e-6)
 }
 
+// Started in one well of a pair behind a barrier of 8, the replicas carry half
+// of the chains over; MALA alone leaves them all where they are.
+func TestTemperingCrossesBarriers(t *testing.T) {
+	target := samplertest.DoubleWell{D: 1, H: 8, B: 1}
+	init := make([]float32, 2000)
+	for i := range init {
+		init[i] = 1
+	}
+	crossed := func(k samplers.Kernel) (n int) {
+		for _, v := range run(t, target, k, samplers.Config{Steps: 400, Init: init}).Final {
+			if v < 0 {
+				n++
+			}
+		}
+		return n
+	}
+	require.Less(t, crossed(&samplers.MALA{StepSize: constant(0.01)}), 100)
+	k := &samplers.ParallelTempering{StepSize: constant(0.02), Temperatures: []float64{1, 2, 4, 8}}
+	require.InDelta(t, 1000, crossed(k), 5*math.Sqrt(500))
+	res := run(t, target, k, samplers.Config{Steps: 50, Init: init})
+	require.Equal(t, 50*3*2000/2, res.Sampling.Swaps)
+	require.InDelta(t, 0.7, res.Sampling.SwapAcceptance(), 0.2)
+}
+
 func TestLogZ(t *testing.T) {
 	std := []float64{0.3, 2, 1}
 	gauss := samplertest.Gaussian{Mean: []float64{1, -1, 0}, Std: std}

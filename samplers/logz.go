@@ -94,7 +94,10 @@ type path struct {
 	raw, rawG []float32 // E and ∇E at the states of the population
 	e0        []float64
 	info      Info
-	team      *team
+
+	team             *team
+	mixX, mixE, mixG []float32
+	mixRows          func(lo, hi int)
 }
 
 func newPath(t Target, cfg LogZConfig) (*path, error) {
@@ -136,7 +139,7 @@ func newPath(t Target, cfg LogZConfig) (*path, error) {
 			return nil, fmt.Errorf("samplers: base coordinate %d has mean %v and standard deviation %v", i, p.mean[i], s)
 		}
 	}
-	p.team = newTeam(cfg.Workers)
+	p.team, p.mixRows = newTeam(cfg.Workers), p.mixRange
 	return p, nil
 }
 
@@ -182,16 +185,23 @@ func (p *path) EnergyGradient(ctx context.Context, x []float32, n int, e, g []fl
 
 // mix turns E and ∇E at x into E_β and ∇E_β.
 func (p *path) mix(x []float32, n int, e, g []float32) {
-	d := len(p.mean)
-	for c := range n {
-		if g != nil {
-			for i := range d {
-				z := (float64(x[c*d+i]) - p.mean[i]) / (p.std[i] * p.std[i])
-				g[c*d+i] = float32((1-p.beta)*z + p.beta*float64(g[c*d+i]))
+	p.mixX, p.mixE, p.mixG = x, e, g
+	p.team.run(n, p.Dim(), p.mixRows)
+}
+
+func (p *path) mixRange(lo, hi int) {
+	d := p.Dim()
+	for c := lo; c < hi; c++ {
+		x := p.mixX[c*d : (c+1)*d]
+		if p.mixG != nil {
+			g := p.mixG[c*d : (c+1)*d]
+			for i, v := range x {
+				z := (float64(v) - p.mean[i]) / (p.std[i] * p.std[i])
+				g[i] = float32((1-p.beta)*z + p.beta*float64(g[i]))
 			}
 		}
-		if e != nil {
-			e[c] = float32((1-p.beta)*p.base(x[c*d:(c+1)*d]) + p.beta*float64(e[c]))
+		if p.mixE != nil {
+			p.mixE[c] = float32((1-p.beta)*p.base(x) + p.beta*float64(p.mixE[c]))
 		}
 	}
 }
