@@ -1,0 +1,165 @@
+package models
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/onnx-ebm/onnx-ebm/graphs"
+	"github.com/onnx-ebm/onnx-ebm/internal/spec"
+	"github.com/onnx-ebm/onnx-ebm/samplers/rng"
+)
+
+// network is a graph being built with parameters that are drawn by key.
+type network struct {
+	*graphs.Builder
+	key        rng.Key
+	act        activation
+	init       string
+	item       []int64
+	parameters int64
+}
+
+// architecture is one row of the table of networks. read takes its own keys; what it returns builds features [N, F] from the items.
+type architecture struct {
+	Formula string
+	Keys    []string
+	Note    string
+	act     string // default activation
+	read    func(s *spec.Spec, item []int64) func(m *network, x *graphs.Value) (features *graphs.Value, width int64, next string)
+}
+
+// commonKeys are the keys of every network.
+var commonKeys = []string{"act=…", "out=none", "init=torch", "classes=0"}
+
+func architectures() map[string]architecture {
+	return map[string]architecture{
+		"mlp": {
+			"E = Linear(act(Linear(…act(Linear(x)))))", nil,
+			"mlp:128,128 has two hidden layers; items are flattened", "silu", mlp,
+		},
+	}
+}
+
+// NetworkHelp lists the networks by name, in alphabetical order.
+func NetworkHelp() []Entry {
+	table := architectures()
+	var out []Entry
+	for _, name := range slices.Sorted(maps.Keys(table)) {
+		d := table[name]
+		keys := slices.Concat(d.Keys, commonKeys)
+		out = append(out, Entry{name, d.Formula, keys, d.Note})
+	}
+	return out
+}
+
+// Network makes a trainable energy of items of the given shape:
+//
+//	mlp:128,128[:act=silu][:out=none][:init=torch][:classes=0]
+//
+// and others of NetworkHelp. act is the activation of hidden layers; out is applied to the energy itself (tanh and sigmoid bound it,
+// softplus bounds it from below); init says how weights are drawn, from the key alone. classes=K gives the network K outputs f and the
+// energy −log Σ exp fₖ of a classifier read as an energy (Grathwohl et al., ICLR 2020).
+//
+// Parameters are named as PyTorch names them: weights [out, in…] and biases [out]. Unknown names and keys are errors that list the valid ones.
+func Network(text string, item []int64, key rng.Key) (*graphs.Graph, error) {
+	g, err := buildNetwork(text, item, key)
+	if err != nil {
+		return nil, fmt.Errorf("models: %w", err)
+	}
+	return g, nil
+}
+
+func buildNetwork(text string, item []int64, key rng.Key) (*graphs.Graph, error) {
+	s, err := spec.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	a, err := spec.Lookup("network", s.Name, architectures())
+	if err != nil {
+		return nil, err
+	}
+	size := int64(1)
+	for _, d := range item {
+		if d < 1 || d > maxDim {
+			return nil, fmt.Errorf("%s: items of shape %v: every extent must be from 1 to %d", text, item, maxDim)
+		}
+		if size *= d; size > maxParameters {
+			return nil, fmt.Errorf("%s: items of shape %v are too large", text, item)
+		}
+	}
+	if len(item) == 0 {
+		return nil, fmt.Errorf("%s: items have no shape; give at least one extent", text)
+	}
+	body := a.read(s, item)
+	m := &network{Builder: graphs.NewBuilder("energy"), key: key, item: item}
+	m.act = activations[s.Word("act", a.act, Activations()...)]
+	out := activations[s.Word("out", "none", Activations()...)]
+	m.init = s.Word("init", "torch", Initialisations()...)
+	classes := s.Count("classes", 0, 0)
+	if err := s.Done(); err != nil {
+		return nil, err
+	}
+	shape := graphs.Shape{graphs.Symbol("N")}
+	for _, d := range item {
+		shape = append(shape, graphs.Static(d))
+	}
+	features, width, name := body(m, m.Input("x", graphs.Float32, shape))
+	energy := m.energy(features, width, int64(classes), name)
+	return finish(m.Builder, out.apply(m.Builder, energy), s.String())
+}
+
+// energy is the last layer: one linear output, or −log Σ exp of several.
+func (m *network) energy(features *graphs.Value, width, classes int64, name string) *graphs.Value {
+	y := m.linear(name, features, width, max(classes, 1), 1)
+	if classes == 0 {
+		return m.Op("Squeeze", nil, y, m.Ints(1))
+	}
+	return m.Op("Neg", nil, logSumExp(m.Builder, y))
+}
+
+// linear is x·Wᵀ + b of [rows, in], with W [out, in].
+func (m *network) linear(name string, x *graphs.Value, in, out int64, gain float64) *graphs.Value {
+	w := m.weights(name+".weight", int(out), gain, out, in)
+	bias := m.bias(name+".bias", out, in)
+	if w == nil || bias == nil {
+		return &graphs.Value{}
+	}
+	return m.Op("Gemm", graphs.Attrs{"transB": int64(1)}, x,
+		m.Param(name+".weight", graphs.NewTensor(w, out, in)), m.Param(name+".bias", graphs.NewTensor(bias, out)))
+}
+
+// bias is U(±1/√fan-in) with init=torch, else 0.
+func (m *network) bias(name string, out, fanIn int64) []float32 {
+	if !m.reserve(out) {
+		return nil
+	}
+	b := make([]float32, out)
+	if m.init == "torch" {
+		initialisers["torch"](b, int(out), int(fanIn), 0, 1, m.key.Sub(name))
+	}
+	return b
+}
+
+// hidden applies the activation.
+func (m *network) hidden(x *graphs.Value) *graphs.Value { return m.act.apply(m.Builder, x) }
+
+// flat is [N, D] of items of any shape.
+func (m *network) flat(x *graphs.Value) *graphs.Value {
+	if x.Rank() == 2 {
+		return x
+	}
+	return m.Op("Flatten", graphs.Attrs{"axis": int64(1)}, x)
+}
+
+// widths reads the list after the name.
+func widths(s *spec.Spec, def ...int) []int64 {
+	var out []int64
+	for _, w := range s.ListInts(def...) {
+		if w < 1 || w > maxDim {
+			s.Fail("a width must be from 1 to %d, not %d", maxDim, w)
+		}
+		out = append(out, int64(w))
+	}
+	return out
+}
