@@ -2,6 +2,7 @@ package gradients
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/onnx-ebm/onnx-ebm/graphs"
 )
@@ -11,6 +12,8 @@ func init() {
 	normalizations()
 	pools()
 	resampling()
+	attentions()
+	recurrences()
 }
 
 // rigid is an operand whose extents are known in every variant: a weight.
@@ -238,5 +241,116 @@ func resampling() {
 			a := graphs.Attrs{"mode": "linear", "coordinate_transformation_mode": "tf_crop_and_resize", "extrapolation_value": float32(2)}
 			return only(b.Op("Resize", a, in[0], roi, nil, b.Ints(1, 1, 3, 4)))
 		}},
+	)
+}
+
+// axesFixed keeps the extents of axes in every variant.
+func axesFixed(o operand, axes ...int) operand {
+	o.fixedAxes = axes
+	return o
+}
+
+func attentions() {
+	qkv := func(h, kv int) []operand {
+		return []operand{axesFixed(in(2, h, 3, 4), 1, 3), axesFixed(in(2, kv, 5, 4), 1, 3), axesFixed(in(2, kv, 5, 2), 1, 3)}
+	}
+	flat := []operand{axesFixed(in(2, 3, 8), 2), axesFixed(in(2, 5, 4), 2), axesFixed(in(2, 5, 2), 2)}
+	heads := graphs.Attrs{"q_num_heads": int64(4), "kv_num_heads": int64(2)}
+	and := func(in []operand, more ...operand) []operand { return append(append([]operand{}, in...), more...) }
+	outs := func(k int, a graphs.Attrs) builds {
+		return func(b *graphs.Builder, in []*Value) []*Value { return b.Ops("Attention", k, a, in...) }
+	}
+	batch := []int{0, 1, 2}
+	addCases("Attention",
+		gradCase{name: "heads", in: qkv(2, 2), build: op("Attention", nil), batch: batch},
+		gradCase{name: "shared keys", in: qkv(4, 2), build: op("Attention", graphs.Attrs{"scale": float32(0.75)}), batch: batch},
+		gradCase{name: "flat", in: flat, build: op("Attention", heads), batch: batch},
+		gradCase{name: "causal", in: []operand{channelled(1, 2, 3, 2), channelled(1, 2, 3, 2), channelled(1, 2, 3, 2)}, build: op("Attention", graphs.Attrs{"is_causal": int64(1), "softcap": float32(1.5)})},
+		gradCase{name: "float mask", in: and(qkv(2, 2), in(3, 5)), build: op("Attention", nil)},
+		gradCase{name: "float mask with holes", in: and(qkv(2, 1), still(values([]int{3, 5}, 0, math.Inf(-1), 1, 0, 0,
+			math.Inf(-1), math.Inf(-1), math.Inf(-1), math.Inf(-1), math.Inf(-1), 2, 0, 0, 0, math.Inf(-1)))), build: op("Attention", nil)},
+		gradCase{name: "bool mask", in: and(qkv(2, 2), flags(2, 1, 3, 5)), build: op("Attention", nil)},
+		gradCase{name: "short mask", in: and(qkv(2, 2), axesFixed(flags(3, 3), 1)), build: op("Attention", nil)},
+		gradCase{name: "past", in: []operand{channelled(1, 2, 2, 3), channelled(1, 2, 2, 3), channelled(1, 2, 2, 3), in(2, 5), channelled(1, 2, 3, 3), channelled(1, 2, 3, 3)}, build: outs(3, graphs.Attrs{"is_causal": int64(1)})},
+		gradCase{name: "lengths", in: []operand{channelled(2, 1, 2, 2), channelled(2, 1, 4, 2), channelled(2, 1, 4, 2), indices([]int{2}, 2, 4)}, build: func(b *graphs.Builder, in []*Value) []*Value {
+			return only(b.Op("Attention", graphs.Attrs{"is_causal": int64(1)}, in[0], in[1], in[2], nil, nil, nil, in[3]))
+		}},
+	)
+	for mode := range int64(4) {
+		addCases("Attention", gradCase{name: fmt.Sprint("scores ", mode), in: qkv(2, 1), build: func(b *graphs.Builder, in []*Value) []*Value {
+			a := graphs.Attrs{"qk_matmul_output_mode": mode, "softcap": float32(2)}
+			y := b.Ops("Attention", 4, a, in...)
+			return []*Value{y[0], y[3]}
+		}})
+	}
+	table := axesFixed(in(2, 3, 2), 2)
+	addCases("RotaryEmbedding",
+		gradCase{name: "heads", in: []operand{axesFixed(in(2, 2, 3, 4), 3), table, table}, build: op("RotaryEmbedding", nil)},
+		gradCase{name: "interleaved", in: []operand{axesFixed(in(2, 2, 3, 4), 3), table, table}, build: op("RotaryEmbedding", graphs.Attrs{"interleaved": int64(1)})},
+		gradCase{name: "partial and flat", in: []operand{axesFixed(in(2, 3, 12), 2), table, table}, build: op("RotaryEmbedding", graphs.Attrs{"rotary_embedding_dim": int64(4), "num_heads": int64(2)})},
+		gradCase{name: "positions", in: []operand{axesFixed(in(2, 1, 3, 4), 3), axesFixed(in(5, 2), 1), axesFixed(in(5, 2), 1), indices([]int{2, 3}, 0, 3, 1, 4, 2, 2)}, build: op("RotaryEmbedding", nil)},
+	)
+}
+
+func recurrences() {
+	const steps, hidden, width = 3, 2, 2
+	seq := axesFixed(in(steps, 2, width), 0, 2)
+	weights := func(dirs, gates int) []operand {
+		return []operand{seq, rigid(dirs, gates*hidden, width), rigid(dirs, gates*hidden, hidden)}
+	}
+	and := func(in []operand, more ...operand) []operand { return append(append([]operand{}, in...), more...) }
+	hiddenSize := func(more graphs.Attrs) graphs.Attrs {
+		a := graphs.Attrs{"hidden_size": int64(hidden)}
+		for k, v := range more {
+			a[k] = v
+		}
+		return a
+	}
+	layer := func(op string, outs int, a graphs.Attrs, at ...int) builds { // at: the inputs that the operands are
+		return func(b *graphs.Builder, in []*Value) []*Value {
+			all := make([]*Value, 8)
+			for i, v := range in {
+				k := i
+				if i >= 3 && at != nil {
+					k = at[i-3]
+				}
+				all[k] = v
+			}
+			return b.Ops(op, outs, hiddenSize(a), all...)
+		}
+	}
+	start := func(dirs int) operand { return axesFixed(in(dirs, 2, hidden), 0, 2) }
+	for _, c := range []struct {
+		op          string
+		gates, outs int
+	}{{"RNN", 1, 2}, {"GRU", 3, 2}, {"LSTM", 4, 3}} {
+		bias := func(dirs int) operand { return rigid(dirs, 2*c.gates*hidden) }
+		addCases(c.op,
+			gradCase{name: "plain", in: weights(1, c.gates), build: layer(c.op, c.outs, nil)},
+			gradCase{name: "last state", in: and(weights(1, c.gates), bias(1)), build: func(b *graphs.Builder, in []*Value) []*Value {
+				return b.Ops(c.op, c.outs, hiddenSize(nil), in...)[1:2]
+			}},
+			gradCase{name: "bias and start", in: and(weights(1, c.gates), bias(1), start(1)), build: layer(c.op, c.outs, nil, 3, 5)},
+			gradCase{name: "reverse", in: and(weights(1, c.gates), bias(1)), build: layer(c.op, c.outs, graphs.Attrs{"direction": "reverse"})},
+			gradCase{name: "both directions", in: and(weights(2, c.gates), bias(2), start(2)), build: layer(c.op, c.outs, graphs.Attrs{"direction": "bidirectional"}, 3, 5)},
+			gradCase{name: "lengths", in: and(weights(2, c.gates), indices([]int{2}, 1, 3)), build: layer(c.op, c.outs, graphs.Attrs{"direction": "bidirectional"}, 4)},
+			gradCase{name: "clip", in: weights(1, c.gates), build: layer(c.op, c.outs, graphs.Attrs{"clip": float32(0.5)})},
+			gradCase{name: "batch first", in: []operand{axesFixed(in(2, steps, width), 1, 2), rigid(1, c.gates*hidden, width), rigid(1, c.gates*hidden, hidden), axesFixed(in(2, 1, hidden), 1, 2)},
+				build: layer(c.op, c.outs, graphs.Attrs{"layout": int64(1)}, 5)},
+		)
+	}
+	addCases("LSTM",
+		gradCase{name: "peepholes", in: and(weights(1, 4), rigid(1, 8*hidden), start(1), start(1), rigid(1, 3*hidden)), build: layer("LSTM", 3, nil, 3, 5, 6, 7)},
+		gradCase{name: "coupled", in: weights(1, 4), build: layer("LSTM", 3, graphs.Attrs{"input_forget": int64(1)})},
+		gradCase{name: "activations", in: weights(1, 4), build: layer("LSTM", 3, graphs.Attrs{
+			"activations": []string{"HardSigmoid", "ScaledTanh", "Affine"}, "activation_alpha": []float32{0.25, 1.5, 0.75}, "activation_beta": []float32{0.5, 0.5, 0.25}})},
+	)
+	addCases("GRU",
+		gradCase{name: "linear before reset", in: and(weights(1, 3), rigid(1, 6*hidden), start(1)), build: layer("GRU", 2, graphs.Attrs{"linear_before_reset": int64(1)}, 3, 5)},
+		gradCase{name: "linear before reset from zero", in: and(weights(1, 3), rigid(1, 6*hidden)), build: layer("GRU", 2, graphs.Attrs{"linear_before_reset": int64(1)})},
+	)
+	addCases("RNN",
+		gradCase{name: "elu", in: weights(1, 1), build: layer("RNN", 2, graphs.Attrs{"activations": []string{"Elu"}, "activation_alpha": []float32{0.5}})},
+		gradCase{name: "leaky", in: weights(1, 1), build: layer("RNN", 2, graphs.Attrs{"activations": []string{"LeakyRelu"}})},
 	)
 }
