@@ -44,7 +44,10 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	c, err := root.ExecuteContextC(ctx)
+	c, err := root, checkCommand(root, args)
+	if err == nil {
+		c, err = root.ExecuteContextC(ctx)
+	}
 	if err == nil {
 		return exitOK
 	}
@@ -95,7 +98,24 @@ var commands = []func(*app) *cobra.Command{
 	(*app).deriveCommand,
 	(*app).evalCommand,
 	(*app).lossCommand,
+	(*app).trainCommand,
 	(*app).sampleCommand,
+	(*app).plotCommand,
+}
+
+// checkCommand finds a wrong command before its flags are looked at.
+func checkCommand(root *cobra.Command, args []string) error {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd(args...)
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") || strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
+		return nil
+	}
+	for _, c := range root.Commands() {
+		if c.Name() == args[0] || c.HasAlias(args[0]) {
+			return nil
+		}
+	}
+	return usageErrorf("%w", spec.Unknown("command", args[0], subcommands(root)))
 }
 
 func subcommands(c *cobra.Command) []string {
@@ -112,13 +132,13 @@ func subcommands(c *cobra.Command) []string {
 const maxErrorLines = 6
 
 // prefixes are the package names that begin wrapped errors; they say nothing to a user of the command.
-var prefixes = regexp.MustCompile(`(^|: )(?:(?:atomicfile|data|ebm|gradients|graphs|install|losses|models|npy|onnxpb|optim|runtime|samplers|schedule|spec|train): )+`)
+var prefixes = regexp.MustCompile(`(?m)(^|: )(?:(?:atomicfile|data|ebm|gradients|graphs|install|losses|models|npy|onnxpb|optim|runtime|samplers|schedule|spec|train): )+`)
 
 // message is the text of an error for people.
 func message(c *cobra.Command, err error) string {
 	text := prefixes.ReplaceAllString(err.Error(), "$1")
 	if errors.Is(err, context.Canceled) {
-		text = "interrupted; " + strings.TrimSuffix(text, ": context canceled")
+		text = strings.ReplaceAll(text, context.Canceled.Error(), "interrupted")
 	}
 	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
 	if len(lines) > maxErrorLines {

@@ -160,9 +160,7 @@ func (a *app) loss(c *cobra.Command, args []string, o lossOptions) error {
 		return err
 	}
 	if losses.NeedsSecondOrder(loss) {
-		if ops := kinks(e.Graph()); len(ops) > 0 {
-			a.notice("the model has %s, whose second derivative is 0 or not defined: %s sees little of it; smooth activations are silu, softplus, tanh, gelu, elu", strings.Join(ops, ", "), loss.Name())
-		}
+		a.warnKinks(e, loss)
 	}
 	var dTheta []float32
 	if withGradients {
@@ -253,6 +251,13 @@ func readStacked(path string, n int, item []int64, stacked bool) ([]float32, err
 		return nil, fmt.Errorf("%s has the shape %s; it must be %s, or several of these along a leading axis", path, shapeText(shape), shapeText(want))
 	}
 	return data, nil
+}
+
+// warnKinks tells of a model whose second derivative is degenerate.
+func (a *app) warnKinks(e *ebm.Energy, loss losses.Loss) {
+	if ops := kinks(e.Graph()); len(ops) > 0 {
+		a.notice("the model has %s, whose second derivative is 0 or not defined: %s sees little of it; smooth activations are silu, softplus, tanh, gelu, elu", strings.Join(ops, ", "), loss.Name())
+	}
 }
 
 // kinks lists the ops of a graph that are piecewise linear.

@@ -22,6 +22,14 @@ type model struct {
 	checked bool // its rows are known to be independent
 }
 
+// title heads pictures: a builtin's name. Files hold no paths, so others have none.
+func (m *model) title() string {
+	if models.IsBuiltin(m.text) {
+		return m.text
+	}
+	return ""
+}
+
 // readModel reads a MODEL.
 func readModel(text string) (*model, error) {
 	if models.IsBuiltin(text) {

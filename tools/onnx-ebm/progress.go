@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -25,6 +26,13 @@ func (a *app) newBar(total int, what, unit string) *bar {
 		progressbar.OptionThrottle(100*time.Millisecond),
 		progressbar.OptionUseANSICodes(isTerminal(a.stderr)),
 	)}
+}
+
+// describe says what stands before the bar.
+func (b *bar) describe(format string, args ...any) {
+	if b != nil {
+		b.b.Describe(fmt.Sprintf(format, args...))
+	}
 }
 
 // set shows that n steps are done.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"io"
 	"math"
 	"slices"
 	"strconv"
@@ -12,10 +14,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/onnx-ebm/onnx-ebm/ebm"
+	"github.com/onnx-ebm/onnx-ebm/graphs"
 	"github.com/onnx-ebm/onnx-ebm/internal/npy"
 	"github.com/onnx-ebm/onnx-ebm/internal/spec"
 	"github.com/onnx-ebm/onnx-ebm/samplers"
 	"github.com/onnx-ebm/onnx-ebm/samplers/schedule"
+	"github.com/onnx-ebm/onnx-ebm/tools/internal/picture"
 )
 
 type sampleOptions struct {
@@ -25,6 +29,9 @@ type sampleOptions struct {
 	init, clamp, clampMode      string
 	out, draws, energies        string
 	withStart                   bool
+	plot, checkpoint            string
+	every                       int
+	resume                      bool
 	kernel                      kernelFlags
 }
 
@@ -53,6 +60,10 @@ func (a *app) sampleCommand() *cobra.Command {
 	f.StringVar(&o.draws, "draws", "", "output: draws after burn-in and thinning [chains, draws, D…]")
 	f.BoolVar(&o.withStart, "with-start", false, "put the first state, and its energy, before the draws")
 	f.StringVar(&o.energies, "energies", "", "output: energies of the draws [chains, draws]")
+	f.StringVar(&o.plot, "plot", "", "output: a .png of the energy with the samples (D = 1 or 2), or of the energies by iteration")
+	f.StringVar(&o.checkpoint, "checkpoint", "", "folder of a checkpoint")
+	f.IntVar(&o.every, "every", 1000, "steps from one checkpoint to the next")
+	f.BoolVar(&o.resume, "resume", false, "go on from the checkpoint, to --steps in all")
 	o.kernel.add(f)
 	a.global.addSeed(f)
 	a.global.addJSON(f)
@@ -93,7 +104,11 @@ func (o sampleOptions) check(c *cobra.Command, args []string, g *global) (sample
 		u.need("chains")
 	}
 	u.need("steps")
-	u.files("init", "out", "draws", "energies", "mass")
+	u.files("init", "out", "draws", "energies", "mass", "plot", "checkpoint")
+	u.png("plot")
+	if o.resume || u.c.Flags().Changed("every") {
+		u.need("checkpoint")
+	}
 	u.runtime(g)
 	r := sampleRun{cfg: samplers.Config{
 		Chains: o.chains, Steps: o.steps, BurnIn: o.burnIn, Thin: o.thin, Seed: g.seed, Workers: g.workers,
@@ -126,7 +141,7 @@ func (o sampleOptions) checkCounts(u *usage) {
 	for _, n := range []struct {
 		flag       string
 		value, low int
-	}{{"chains", o.chains, 1}, {"steps", o.steps, 1}, {"burn-in", o.burnIn, 0}, {"thin", o.thin, 1}, {"adapt", o.adapt, 0}} {
+	}{{"chains", o.chains, 1}, {"steps", o.steps, 1}, {"burn-in", o.burnIn, 0}, {"thin", o.thin, 1}, {"adapt", o.adapt, 0}, {"every", o.every, 1}} {
 		if u.has(n.flag) && n.value < n.low {
 			u.bad("--%s %d: must be at least %d", n.flag, n.value, n.low)
 		}
@@ -195,7 +210,7 @@ func (a *app) sample(c *cobra.Command, args []string, o sampleOptions) error {
 	}
 	var out outputs
 	defer out.abort()
-	if err := out.addAll("last", o.out, "draws", o.draws, "energies", o.energies); err != nil {
+	if err := out.addAll("last", o.out, "draws", o.draws, "energies", o.energies, "plot", o.plot); err != nil {
 		return err
 	}
 	m, err := readModel(args[0])
@@ -210,6 +225,13 @@ func (a *app) sample(c *cobra.Command, args []string, o sampleOptions) error {
 	if err := o.readArrays(&r, e); err != nil {
 		return err
 	}
+	if o.plot != "" && e.Dim() > 2 {
+		r.cfg.KeepEnergies = true
+	}
+	keep, err := a.prepareCheckpoints(o, &r, e)
+	if err != nil {
+		return err
+	}
 	progress := a.newBar(r.cfg.Steps, "sampling", "steps")
 	r.cfg.OnProgress = progress.set
 	result, err := samplers.Run(c.Context(), e, r.sampler.New(r.options), r.cfg)
@@ -217,6 +239,17 @@ func (a *app) sample(c *cobra.Command, args []string, o sampleOptions) error {
 	interrupted := err != nil && errors.Is(err, context.Canceled) && result != nil && result.Final != nil
 	if err != nil && !interrupted {
 		return err
+	}
+	if keep != nil {
+		if err := keep.save(result); err != nil {
+			return err
+		}
+	}
+	if out.wants("plot") {
+		// The picture is made whatever became of the context.
+		if err := a.drawSamples(context.WithoutCancel(c.Context()), m, e, result, out.writer["plot"]); err != nil {
+			return err
+		}
 	}
 	if err := writeResult(&out, result, e.Item()); err != nil {
 		return err
@@ -233,6 +266,70 @@ func (a *app) sample(c *cobra.Command, args []string, o sampleOptions) error {
 		return fmt.Errorf("%w after %d of %d steps; what there is was written", context.Canceled, result.Steps, r.cfg.Steps)
 	}
 	return nil
+}
+
+// prepareCheckpoints makes the folder, loads what to go on from, and has the
+// run save itself; nil if no folder was named.
+func (a *app) prepareCheckpoints(o sampleOptions, r *sampleRun, e *ebm.Energy) (*checkpoints, error) {
+	if o.checkpoint == "" {
+		return nil, nil
+	}
+	raw, err := graphs.Encode(e.Graph(), graphs.WriteOptions{})
+	if err != nil {
+		return nil, err
+	}
+	k := &checkpoints{o.checkpoint, map[string]string{
+		"model":   fmt.Sprintf("%08x", crc32.Checksum(raw, castagnoli)),
+		"sampler": o.sampler + " " + fmt.Sprint(o.kernel),
+		"chains":  fmt.Sprint(r.cfg.Chains),
+		"init":    fmt.Sprintf("%08x", crc32.Checksum(fmt.Append(nil, r.cfg.Init), castagnoli)),
+		"draws": fmt.Sprintf("burn-in %d, thin %d, adapt %d, start %v, kept %v %v", r.cfg.BurnIn, r.cfg.Thin, r.cfg.Adapt,
+			r.cfg.WithStart, r.cfg.KeepDraws, r.cfg.KeepEnergies),
+		"clamp": o.clamp + " " + o.clampMode,
+		"seed":  fmt.Sprint(r.cfg.Seed),
+	}}
+	if err := k.make(); err != nil {
+		return nil, err
+	}
+	if o.resume {
+		from, reason, err := k.load()
+		if err != nil {
+			return nil, err
+		}
+		if r.cfg.Resume = from; from == nil {
+			a.notice("%s; sampling from the beginning", reason)
+		}
+	}
+	r.cfg.Every, r.cfg.Checkpoint = o.every, k.save
+	return k, nil
+}
+
+// drawSamples draws the last states over the energy, or the course of the
+// energies where there are more than two dimensions.
+func (a *app) drawSamples(ctx context.Context, m *model, e *ebm.Energy, r *samplers.Result, w io.Writer) error {
+	if e.Dim() > 2 {
+		return energyTraces(r).WritePNG(w)
+	}
+	x := r.Final
+	if r.Draws != nil {
+		x = r.Draws
+	}
+	return scene{e: e, title: m.title(), layers: []picture.Points{{Name: "samples", X: x, Color: picture.Samples}}}.draw(ctx, w)
+}
+
+// maxTraces is how many chains are drawn.
+const maxTraces = 12
+
+func energyTraces(r *samplers.Result) picture.Lines {
+	l := picture.Lines{XLabel: "draw", YLabel: "E(x)"}
+	index := make([]float64, r.Kept)
+	for i := range index {
+		index[i] = float64(i)
+	}
+	for c := range min(r.N, maxTraces) {
+		l.Series = append(l.Series, picture.Series{X: index, Y: float64s(r.Energies[c*r.Kept : (c+1)*r.Kept]), Thin: true})
+	}
+	return l
 }
 
 // openForChains opens the model; the first states tell the shape of items that it leaves open.

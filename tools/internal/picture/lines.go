@@ -1,0 +1,58 @@
+package picture
+
+import (
+	"errors"
+	"io"
+
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+)
+
+// Series is a curve through points; those not finite are left out.
+type Series struct {
+	Name string // in the legend, if not empty
+	X, Y []float64
+	Thin bool // a faint line, for what is noisy or one of many
+}
+
+// Lines is a plot of curves.
+type Lines struct {
+	Title, XLabel, YLabel string
+	Series                []Series
+}
+
+// maxVertices bounds the points of a curve that are drawn.
+const maxVertices = 4000
+
+// WritePNG draws the curves.
+func (l Lines) WritePNG(w io.Writer) error {
+	p := newPlot(l.Title, l.XLabel, l.YLabel)
+	p.Add(faintGrid())
+	drawn := 0
+	for i, s := range l.Series {
+		var xy plotter.XYs
+		step := max(1, len(s.X)/maxVertices)
+		for j := 0; j < len(s.X); j += step {
+			if finite(s.X[j]) && finite(s.Y[j]) {
+				xy = append(xy, plotter.XY{X: s.X[j], Y: s.Y[j]})
+			}
+		}
+		if len(xy) == 0 {
+			continue
+		}
+		drawn++
+		line := &plotter.Line{XYs: xy, LineStyle: draw.LineStyle{Color: Cycle[i%len(Cycle)], Width: 1.4}}
+		if s.Thin {
+			line.Width = 0.6
+		}
+		p.Add(line)
+		if s.Name != "" {
+			p.Legend.Add(s.Name, line)
+		}
+	}
+	if drawn == 0 {
+		return errors.New("picture: there is nothing finite to draw")
+	}
+	return render(w, 17*vg.Centimeter, 11*vg.Centimeter, p.Draw)
+}

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"github.com/onnx-ebm/onnx-ebm/ebm/train"
+	"github.com/onnx-ebm/onnx-ebm/tools/internal/picture"
+)
+
+// smoothing is the decay of the average that is drawn over a noisy loss.
+const smoothing = 0.98
+
+// lossCurve draws the loss of every step, its moving average and the
+// validation loss.
+func lossCurve(c *train.Curve) picture.Lines {
+	steps, loss := c.Column(train.ColumnLoss)
+	l := picture.Lines{XLabel: "step", YLabel: "loss", Series: []picture.Series{
+		{Name: "loss", X: steps, Y: loss, Thin: true},
+		{Name: "moving average", X: steps, Y: movingAverage(loss)},
+	}}
+	if x, y := c.Column(train.ColumnValidation); len(x) > 0 {
+		l.Series = append(l.Series, picture.Series{Name: "validation", X: x, Y: y})
+	}
+	return l
+}
+
+// movingAverage is the exponential one, without the bias of its start.
+func movingAverage(v []float64) []float64 {
+	out := make([]float64, len(v))
+	sum, weight := 0.0, 0.0
+	for i, x := range v {
+		sum, weight = smoothing*sum+(1-smoothing)*x, smoothing*weight+(1-smoothing)
+		out[i] = sum / weight
+	}
+	return out
+}
