@@ -16,7 +16,7 @@ type Array struct {
 }
 
 // maxElements bounds a single value, so that a malformed graph ends in an error instead of exhausting memory.
-const maxElements = 1 << 29
+const maxElements = 1 << 28
 
 // Floats returns an Array of type float64 that shares data's memory. A nil dims is a scalar.
 func Floats(dims []int, data []float64) *Array { return &Array{DType: Float64, Dims: dims, F: data} }
@@ -250,6 +250,9 @@ func register(tables ...kernelTable) {
 	}
 }
 
+// errPanicked marks operands that a kernel overlooked to refuse.
+var errPanicked = errors.New("malformed operands")
+
 // runNode checks the inputs, runs the kernel and checks the outputs.
 func runNode(n *Node, in []*Array, s *frame) (out []*Array, err error) {
 	k, ok := kernels[n.FullOp()]
@@ -259,7 +262,7 @@ func runNode(n *Node, in []*Array, s *frame) (out []*Array, err error) {
 	// The kernels check what they are given; this guards against what they overlook.
 	defer func() {
 		if r := recover(); r != nil {
-			out, err = nil, fmt.Errorf("graphs: %s: malformed operands: %v", n.Label(), r)
+			out, err = nil, fmt.Errorf("graphs: %s: %w: %v", n.Label(), errPanicked, r)
 		}
 	}()
 	for i := range k.need {

@@ -22,7 +22,7 @@ func (a *Array) heads(n int) (*Array, error) {
 	if len(a.Dims) == 4 {
 		return a, nil
 	}
-	if len(a.Dims) != 3 || n <= 0 || a.Dims[2]%n != 0 {
+	if len(a.Dims) != 3 || n <= 0 || n > a.Dims[2] || a.Dims[2]%n != 0 {
 		return nil, fmt.Errorf("dims %v do not split into %d heads", a.Dims, n)
 	}
 	return a.withDims([]int{a.Dims[0], a.Dims[1], n, a.Dims[2] / n}).transpose([]int{0, 2, 1, 3})
@@ -212,6 +212,9 @@ func evalRotaryEmbedding(c *call) ([]*Array, error) {
 	var table [2]*Array
 	for i := range table {
 		table[i] = c.in[i+1]
+		if err := needRank(table[i], 2); err != nil {
+			return nil, err
+		}
 		if pos := c.arg(3); pos != nil {
 			idx, err := c.ints(3)
 			if err != nil {

@@ -89,9 +89,14 @@ func windowAttrs(c *call, in, kernel []int) (*window, error) {
 		return nil, fmt.Errorf("kernel %v for %d spatial axes", kernel, r)
 	}
 	for i := range r {
-		if stride[i] <= 0 || dilation[i] <= 0 || kernel[i] <= 0 {
-			return nil, fmt.Errorf("kernel %v, strides %v, dilations %v", kernel, stride, dilation)
+		for _, v := range []int{stride[i], dilation[i], kernel[i], 1 + max(pads[i], -pads[i]), 1 + max(pads[r+i], -pads[r+i])} {
+			if v <= 0 || v > maxElements {
+				return nil, fmt.Errorf("kernel %v, strides %v, dilations %v, pads %v", kernel, stride, dilation, pads)
+			}
 		}
+	}
+	if _, err := elements(kernel); err != nil {
+		return nil, err
 	}
 	return &window{in: in, kernel: kernel, stride: stride, dilation: dilation, before: slices.Clone(pads[:r]), after: slices.Clone(pads[r:])}, nil
 }
@@ -104,11 +109,10 @@ const (
 
 // taps returns, for every kernel position and every output position (both row-major), the flat position in the image.
 func (w *window) taps() ([][]int, error) {
-	k, p := product(w.kernel), product(w.out)
-	if _, err := elements([]int{k, p}); err != nil {
+	if _, err := elements(slices.Concat(w.kernel, w.out)); err != nil {
 		return nil, err
 	}
-	taps := make([][]int, k)
+	taps := make([][]int, product(w.kernel))
 	for t := range taps {
 		idx := []int{0}
 		left := t

@@ -166,11 +166,16 @@ func evalGemm(c *call) ([]*Array, error) {
 func evalMatMulInteger(c *call) ([]*Array, error) {
 	var op [2]*Array
 	for i := range op {
+		zero := c.arg(i + 2)
+		for _, a := range []*Array{c.in[i], zero} {
+			if a != nil && !a.DType.IsInt() {
+				return nil, fmt.Errorf("%v is no integer type", a.DType)
+			}
+		}
 		var err error
 		if op[i], err = cast(c.in[i], Int64); err != nil {
 			return nil, err
 		}
-		zero := c.arg(i + 2)
 		if zero == nil {
 			continue
 		}
@@ -224,9 +229,8 @@ func evalEinsum(c *call) ([]*Array, error) {
 			if old, ok := size[l]; ok && old != d && old != 1 && d != 1 {
 				return nil, fmt.Errorf("equation %q: extents %d and %d of one label", eq, old, d)
 			}
-			size[l] = max(size[l], d)
-			if d == 0 {
-				size[l] = 0
+			if _, ok := size[l]; !ok || d != 1 {
+				size[l] = d
 			}
 			count[l]++
 		}

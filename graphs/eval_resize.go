@@ -51,6 +51,9 @@ func (r resizeAxis) source(mode string, i int) (float64, error) {
 	return 0, fmt.Errorf("coordinate_transformation_mode %q is not known", mode)
 }
 
+// farAway bounds coordinates, so that neighbouring ones stay distinct numbers; it lies outside every axis.
+const farAway = 1 << 40
+
 // tapWeight is one element of the operand with its weight in an element of the result.
 type tapWeight struct {
 	at int
@@ -90,6 +93,7 @@ func (r resizeAxis) taps(c *call, x float64) ([]tapWeight, error) {
 		shrink = min(r.scale, 1)
 	}
 	exclude := c.Int("exclude_outside", 0) != 0
+	x = min(max(x, -farAway), farAway)
 	var list []tapWeight
 	total := 0.0
 	for j := math.Floor(x-support/shrink) + 1; j < x+support/shrink; j++ {
@@ -234,7 +238,7 @@ func resizeAxes(c *call) ([]resizeAxis, error) {
 			}
 			a.m = int(length)
 		} else {
-			if sizes[k] < 0 || a.n == 0 {
+			if sizes[k] < 0 || sizes[k] > maxElements || a.n == 0 {
 				return nil, fmt.Errorf("size %d of an axis of %d", sizes[k], a.n)
 			}
 			a.m = sizes[k]
@@ -256,7 +260,11 @@ func resizeAxes(c *call) ([]resizeAxis, error) {
 		for _, ax := range axes {
 			a := &list[ax]
 			a.scale = common
-			a.m = int(math.Floor(common*float64(a.n) + 0.5))
+			length := math.Floor(common*float64(a.n) + 0.5)
+			if length > maxElements {
+				return nil, fmt.Errorf("axis %d of %g elements", ax, length)
+			}
+			a.m = int(length)
 		}
 	}
 	return list, nil
@@ -379,9 +387,10 @@ func eachTap(lists [][]tapWeight, dims []int, f func(at int, w float64)) {
 
 // gridTaps returns the elements of an axis of d that contribute to a position; without a kernel it is the nearest one, half to even.
 func gridTaps(pos float64, d int, kernel func(float64) float64, reach int, padding string, aligned bool) []tapWeight {
-	if math.IsNaN(pos) || math.IsInf(pos, 0) {
+	if math.IsNaN(pos) {
 		pos = -1
 	}
+	pos = min(max(pos, -farAway), farAway)
 	if reach < 2 {
 		pos = padPosition(pos, d, padding, aligned)
 	}

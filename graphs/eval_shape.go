@@ -258,8 +258,8 @@ func evalSplit(c *call) ([]*Array, error) {
 	}
 	if c.arg(1) == nil {
 		n := c.intAttr("num_outputs", len(c.Out))
-		if n <= 0 {
-			return nil, fmt.Errorf("%d outputs", n)
+		if n <= 0 || n > max(len(c.Out), a.Dims[axis]) {
+			return nil, fmt.Errorf("%d outputs of dims %v", n, a.Dims)
 		}
 		chunk := (a.Dims[axis] + n - 1) / n
 		sizes = make([]int, n)
@@ -551,7 +551,7 @@ func (a *Array) shuffle(split, perm, dims []int) ([]*Array, error) {
 
 func evalDepthToSpace(c *call) ([]*Array, error) {
 	a, b := c.in[0], c.intAttr("blocksize", 0)
-	if len(a.Dims) != 4 || b <= 0 || a.Dims[1]%(b*b) != 0 {
+	if len(a.Dims) != 4 || b <= 0 || b > a.Dims[1] || a.Dims[1]%(b*b) != 0 {
 		return nil, fmt.Errorf("dims %v with block size %d", a.Dims, b)
 	}
 	n, ch, h, w := a.Dims[0], a.Dims[1]/(b*b), a.Dims[2], a.Dims[3]
@@ -568,7 +568,7 @@ func evalDepthToSpace(c *call) ([]*Array, error) {
 
 func evalSpaceToDepth(c *call) ([]*Array, error) {
 	a, b := c.in[0], c.intAttr("blocksize", 0)
-	if len(a.Dims) != 4 || b <= 0 || a.Dims[2]%b != 0 || a.Dims[3]%b != 0 {
+	if len(a.Dims) != 4 || b <= 0 || b > maxElements || a.Dims[2]%b != 0 || a.Dims[3]%b != 0 {
 		return nil, fmt.Errorf("dims %v with block size %d", a.Dims, b)
 	}
 	n, ch, h, w := a.Dims[0], a.Dims[1], a.Dims[2]/b, a.Dims[3]/b
