@@ -49,21 +49,31 @@ func (o *Adam) Step(params, grads []float32, lr float64) error {
 		if o.Decoupled {
 			l2, shrink = 0, 1-s.lr*s.decay
 		}
-		s.adam(averaging(o.Beta1), averaging(o.Beta2), float32(s.lr/first), float32(1/math.Sqrt(second)), float32(o.Eps), float32(l2), float32(shrink))
+		s.adam(adamRates{
+			averaging(o.Beta1), averaging(o.Beta2),
+			float32(s.lr / first), float32(1 / math.Sqrt(second)), float32(o.Eps), float32(l2), float32(shrink),
+		})
 	}
 	return nil
 }
 
-// adam does the update with rate = η/(1−β₁ᵗ) and root = 1/√(1−β₂ᵗ).
-func (s span) adam(m1, m2 average, rate, root, eps, l2, shrink float32) {
+// adamRates are the numbers of one update: rate = η/(1−β₁ᵗ), root = 1/√(1−β₂ᵗ).
+type adamRates struct {
+	m1, m2                      average
+	rate, root, eps, l2, shrink float32
+}
+
+// adam does the update, as many elements as possible by a kernel with the bytes of the loop here. Products are rounded before they
+// are added, on every architecture.
+func (s span) adam(c adamRates) {
 	n := len(s.g)
 	p, m, v := s.p[:n], s.v[0][:n], s.v[1][:n]
-	for i, g := range s.g {
-		g += l2 * p[i]
-		mi := m1.keep*m[i] + m1.take*g
-		vi := m2.keep*v[i] + m2.take*g*g
+	for i := adamKernel(p, m, v, s.g, &c); i < n; i++ {
+		g := s.g[i] + float32(c.l2*p[i])
+		mi := float32(c.m1.keep*m[i]) + float32(c.m1.take*g)
+		vi := float32(c.m2.keep*v[i]) + float32(float32(c.m2.take*g)*g)
 		m[i], v[i] = mi, vi
-		p[i] = shrink*p[i] - rate*mi/(root*sqrt(vi)+eps)
+		p[i] = float32(c.shrink*p[i]) - float32(c.rate*mi)/(float32(c.root*sqrt(vi))+c.eps)
 	}
 }
 
