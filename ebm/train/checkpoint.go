@@ -167,7 +167,7 @@ func (r *runner) checkpoint() error {
 		return fmt.Errorf("train: checkpoint: %w", err)
 	}
 	r.saved = r.st.Step
-	return prune(dir)
+	return prune(dir, r.st.Step)
 }
 
 func writeCheckpoint(w io.Writer, h header) error {
@@ -247,12 +247,17 @@ func checkpoints(dir string) ([]string, error) {
 	return names, nil
 }
 
-// prune removes all but the newest checkpoints.
-func prune(dir string) error {
+// prune removes all but the newest checkpoints up to a step. Later ones are damaged, or the run would have started from them; they
+// must not crowd out good ones.
+func prune(dir string, upTo int) error {
 	names, err := checkpoints(dir)
 	if err != nil {
 		return err
 	}
+	names = slices.DeleteFunc(names, func(name string) bool {
+		step, _ := stepOf(name)
+		return step > upTo
+	})
 	for _, name := range names[min(keepCheckpoints, len(names)):] {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil {
 			return fmt.Errorf("train: old checkpoint: %w", err)

@@ -234,6 +234,22 @@ func TestDamagedCheckpoint(t *testing.T) {
 	for _, name := range []string{checkpointName(30), checkpointName(28)} {
 		require.NoError(t, os.WriteFile(filepath.Join(j.dir, "checkpoints", name), []byte("bad"), 0o644))
 	}
+	capture := j.edit
+	j.edit = func(c *Config) {
+		capture(c)
+		c.OnStep = func(p *Progress) error {
+			if p.Step == 10 {
+				return ErrStop
+			}
+			return nil
+		}
+	}
+	_, _, _, err = j.run(t, context.Background(), true)
+	require.NoError(t, err)
+	require.FileExists(t, filepath.Join(j.dir, "checkpoints", checkpointName(10)), "damaged files must not crowd out good ones")
+	require.NoError(t, os.Remove(filepath.Join(j.dir, "checkpoints", checkpointName(10))))
+	require.NoError(t, os.Remove(filepath.Join(j.dir, "checkpoints", checkpointName(8))))
+	j.edit = capture
 	resume()
 	require.Len(t, notices, 3)
 	require.Contains(t, notices[2], "from the beginning")
