@@ -8,9 +8,9 @@ import (
 )
 
 // mlp is a chain of linear layers, layers.0, layers.1, …, with an activation after each but the last.
-func mlp(s *spec.Spec, item []int64) func(m *network, x *graphs.Value) (*graphs.Value, int64, string) {
+func mlp(s *spec.Spec, item []int64) body {
 	hidden := widths(s, 128, 128)
-	return func(m *network, x *graphs.Value) (*graphs.Value, int64, string) {
+	return func(m *network, x *graphs.Value) features {
 		width := int64(1)
 		for _, d := range item {
 			width *= d
@@ -20,6 +20,6 @@ func mlp(s *spec.Spec, item []int64) func(m *network, x *graphs.Value) (*graphs.
 			x = m.hidden(m.linear("layers."+strconv.Itoa(i), x, width, w, m.act.gain))
 			width = w
 		}
-		return x, width, "layers." + strconv.Itoa(len(hidden))
+		return features{x, width, "layers." + strconv.Itoa(len(hidden))}
 	}
 }

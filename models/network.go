@@ -26,17 +26,38 @@ type architecture struct {
 	Keys    []string
 	Note    string
 	act     string // default activation
-	read    func(s *spec.Spec, item []int64) func(m *network, x *graphs.Value) (features *graphs.Value, width int64, next string)
+	read    func(s *spec.Spec, item []int64) body
 }
 
-// commonKeys are the keys of every network.
-var commonKeys = []string{"act=…", "out=none", "init=torch", "classes=0"}
+// body builds the features of a batch of items.
+type body func(m *network, x *graphs.Value) features
+
+// features is [N, width], and the name of the linear layer that makes energies of it.
+type features struct {
+	v     *graphs.Value
+	width int64
+	head  string
+}
 
 func architectures() map[string]architecture {
 	return map[string]architecture{
 		"mlp": {
 			"E = Linear(act(Linear(…act(Linear(x)))))", nil,
 			"mlp:128,128 has two hidden layers; items are flattened", "silu", mlp,
+		},
+		"convnet": {
+			"E = Linear(pool(act(Conv(…act(Conv(x))))))", []string{"pool=flatten"},
+			"convnet:32,64 has two 3×3 convolutions, all but the first of stride 2; images [H, W] or [C, H, W]; pool: flatten, mean, sum", "silu", convnet,
+		},
+		"resnet": {
+			"E = Linear(pool(act(norm(blocks(Conv(x)))))), block(x) = x + Conv(act(norm(Conv(act(norm(x))))))",
+			[]string{"blocks=1", "groups=8", "norm=group", "pool=mean"},
+			"resnet:64,128 has two stages, the second of half the size; images [H, W] or [C, H, W]; norm: group, none; of groups as many as divide the width", "silu", resnet,
+		},
+		"transformer": {
+			"E = Linear(mean(norm(blocks(embed(x) + positions)))), block: x + attention(norm(x)), then x + mlp(norm(x))",
+			[]string{"depth=2", "heads=4", "mlp=4", "positions=learned", "patch=4"},
+			"transformer:64 has width 64; tokens are the rows of items [T, F], coordinates of items [D] or patches of images [C, H, W]; positions: learned, none", "gelu", transformer,
 		},
 	}
 }
@@ -47,7 +68,7 @@ func NetworkHelp() []Entry {
 	var out []Entry
 	for _, name := range slices.Sorted(maps.Keys(table)) {
 		d := table[name]
-		keys := slices.Concat(d.Keys, commonKeys)
+		keys := slices.Concat(d.Keys, []string{"act=" + d.act, "out=none", "init=torch", "classes=0"})
 		out = append(out, Entry{name, d.Formula, keys, d.Note})
 	}
 	return out
@@ -91,7 +112,7 @@ func buildNetwork(text string, item []int64, key rng.Key) (*graphs.Graph, error)
 	if len(item) == 0 {
 		return nil, fmt.Errorf("%s: items have no shape; give at least one extent", text)
 	}
-	body := a.read(s, item)
+	build := a.read(s, item)
 	m := &network{Builder: graphs.NewBuilder("energy"), key: key, item: item}
 	m.act = activations[s.Word("act", a.act, Activations()...)]
 	out := activations[s.Word("out", "none", Activations()...)]
@@ -104,14 +125,16 @@ func buildNetwork(text string, item []int64, key rng.Key) (*graphs.Graph, error)
 	for _, d := range item {
 		shape = append(shape, graphs.Static(d))
 	}
-	features, width, name := body(m, m.Input("x", graphs.Float32, shape))
-	energy := m.energy(features, width, int64(classes), name)
-	return finish(m.Builder, out.apply(m.Builder, energy), s.String())
+	f := build(m, m.Input("x", graphs.Float32, shape))
+	if m.Err() != nil {
+		return nil, fmt.Errorf("%s: %w", text, m.Err())
+	}
+	return finish(m.Builder, out.apply(m.Builder, m.energy(f, int64(classes))), s.String())
 }
 
 // energy is the last layer: one linear output, or −log Σ exp of several.
-func (m *network) energy(features *graphs.Value, width, classes int64, name string) *graphs.Value {
-	y := m.linear(name, features, width, max(classes, 1), 1)
+func (m *network) energy(f features, classes int64) *graphs.Value {
+	y := m.linear(f.head, f.v, f.width, max(classes, 1), 1)
 	if classes == 0 {
 		return m.Op("Squeeze", nil, y, m.Ints(1))
 	}
