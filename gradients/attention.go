@@ -9,6 +9,8 @@ import (
 func init() {
 	expansions["Attention"] = attention
 	rewrites["RotaryEmbedding"] = rotaryEmbedding
+	refusals["Attention"] = "the ranks of query, key and value and the numbers of their heads must be known; give them in the file"
+	refusals["RotaryEmbedding"] = "the rank of its operand, the number and the size of its heads must be known; give them in the file"
 }
 
 // extentsOf is an integer vector of extents from axis to axis of a value.
@@ -36,7 +38,7 @@ func splitHeads(b *graphs.Builder, x *Value, heads int64) *Value {
 func attention(b *graphs.Builder, n *graphs.Node) []*Value {
 	q, k, v := n.In[0], n.In[1], n.In[2]
 	if q.Rank() < 3 || k.Rank() != q.Rank() || v.Rank() != q.Rank() {
-		return only(b.Failf("%s: the ranks of query %v, key %v and value %v must be known and equal", n.Label(), q.Shape(), k.Shape(), v.Shape()))
+		return nil
 	}
 	flat := q.Rank() == 3
 	if flat {
@@ -52,7 +54,7 @@ func attention(b *graphs.Builder, n *graphs.Node) []*Value {
 	heads, kv := q.Shape()[1], k.Shape()[1]
 	shared := !heads.Same(kv)
 	if shared && (!heads.IsStatic() || !kv.IsStatic()) {
-		return only(b.Failf("%s: the numbers of heads %v and %v must be known", n.Label(), heads, kv))
+		return nil
 	}
 	ungroup := func(x *Value) *Value { return x }
 	qs := scaleQuery(b, n, q)
@@ -89,7 +91,7 @@ func attention(b *graphs.Builder, n *graphs.Node) []*Value {
 	}
 	mode := n.Int("qk_matmul_output_mode", 0)
 	if mode < 0 || mode > 3 {
-		return only(b.Failf("%s: qk_matmul_output_mode %d is not known", n.Label(), mode))
+		return nil
 	}
 	return []*Value{y, k, v, stages[mode]}[:len(n.Out)]
 }
@@ -209,19 +211,19 @@ func allowedKeys(b *graphs.Builder, n *graphs.Node, q, k *Value) *Value {
 func rotaryEmbedding(b *graphs.Builder, n *graphs.Node) *Value {
 	x := n.In[0]
 	if x.Rank() < 3 {
-		return b.Failf("%s: the operand %v is neither of rank 3 nor 4", n.Label(), x.Shape())
+		return nil
 	}
 	y, headAxis := x, int64(1)
 	if x.Rank() == 3 {
 		heads := n.Int("num_heads", 0)
 		if heads < 1 {
-			return b.Failf("%s: an operand of rank 3 needs num_heads", n.Label())
+			return nil
 		}
 		y, headAxis = splitHeads(b, x, heads), 2
 	}
 	size := y.Shape()[3]
 	if !size.IsStatic() {
-		return b.Failf("%s: the size of a head of %v must be known", n.Label(), x.Shape())
+		return nil
 	}
 	rot := n.Int("rotary_embedding_dim", 0)
 	if rot == 0 {

@@ -14,6 +14,7 @@ func init() {
 	resampling()
 	attentions()
 	recurrences()
+	controls()
 }
 
 // rigid is an operand whose extents are known in every variant: a weight.
@@ -353,4 +354,78 @@ func recurrences() {
 		gradCase{name: "elu", in: weights(1, 1), build: layer("RNN", 2, graphs.Attrs{"activations": []string{"Elu"}, "activation_alpha": []float32{0.5}})},
 		gradCase{name: "leaky", in: weights(1, 1), build: layer("RNN", 2, graphs.Attrs{"activations": []string{"LeakyRelu"}})},
 	)
+}
+
+// body is a subgraph of inputs of the given types.
+func body(build func(b *graphs.Builder, in []*Value) []*Value, in ...graphs.Type) *graphs.Graph {
+	b := graphs.NewBuilder("body")
+	values := make([]*Value, len(in))
+	for i, t := range in {
+		values[i] = b.Input(fmt.Sprint("in", i), t.DType, t.Shape)
+	}
+	var outs []graphs.Output
+	for i, v := range build(b, values) {
+		outs = append(outs, graphs.Output{Name: fmt.Sprint("out", i), Value: v})
+	}
+	g, err := b.Graph(outs...)
+	if err != nil {
+		panic(err)
+	}
+	return g
+}
+
+func controls() {
+	choose := func(cond func(b *graphs.Builder, in []*Value) *Value) builds {
+		return func(b *graphs.Builder, in []*Value) []*Value {
+			x, w := in[0], in[1]
+			h := b.Op("Sin", nil, x)
+			a := graphs.Attrs{
+				"then_branch": body(func(b *graphs.Builder, _ []*Value) []*Value {
+					return []*Value{b.Op("Mul", nil, b.Op("Tanh", nil, h), w), b.Op("Mul", nil, x, x)}
+				}),
+				"else_branch": body(func(b *graphs.Builder, _ []*Value) []*Value {
+					return []*Value{b.Op("Exp", nil, x), b.Op("Identity", nil, h)}
+				}),
+			}
+			y := b.Ops("If", 2, a, cond(b, in))
+			return []*Value{b.Op("Mul", nil, y[0], h), b.Op("Cos", nil, y[1])}
+		}
+	}
+	for i, yes := range []float64{1, 0} {
+		flag := values([]int{}, yes)
+		flag.dtype, flag.fixed = graphs.Bool, true
+		addCases("If",
+			gradCase{name: fmt.Sprint("condition ", i), in: []operand{in(2, 3), in(3), flag}, batch: []int{0},
+				build: choose(func(_ *graphs.Builder, in []*Value) *Value { return in[2] })},
+			gradCase{name: fmt.Sprint("constant condition ", i), in: []operand{in(2, 3), in(3)}, batch: []int{0},
+				build: choose(func(b *graphs.Builder, _ []*Value) *Value { return b.Const(graphs.NewTensor([]bool{yes == 1})) })},
+		)
+	}
+	scan := func(directions bool) builds {
+		return func(b *graphs.Builder, in []*Value) []*Value {
+			w := in[2]
+			step := body(func(b *graphs.Builder, in []*Value) []*Value {
+				h := b.Op("Tanh", nil, b.Op("Add", nil, b.Op("Mul", nil, in[0], w), in[1]))
+				return []*Value{h, b.Op("Mul", nil, h, in[1])}
+			}, in[0].Type, graphs.Type{DType: in[1].Type.DType, Shape: in[1].Shape()[1:]})
+			a := graphs.Attrs{"body": step, "num_scan_inputs": int64(1)}
+			if directions {
+				a["scan_input_directions"], a["scan_output_directions"], a["scan_output_axes"] = list(1), list(1), list(-1)
+			}
+			return b.Ops("Scan", 2, a, in[0], in[1])
+		}
+	}
+	addCases("Scan",
+		gradCase{name: "forward", in: []operand{in(2), axesFixed(in(3, 2), 0), in(2)}, build: scan(false)},
+		gradCase{name: "backward", in: []operand{in(2), axesFixed(in(3, 2), 0), in(2)}, build: scan(true)},
+	)
+	addCases("Loop", gradCase{name: "counted", in: []operand{in(2, 3), in(3)}, batch: []int{0}, build: func(b *graphs.Builder, in []*Value) []*Value {
+		w := in[1]
+		step := body(func(b *graphs.Builder, in []*Value) []*Value {
+			t := b.Op("Cast", graphs.Attrs{"to": int64(w.Type.DType)}, in[0])
+			h := b.Op("Sin", nil, b.Op("Add", nil, b.Op("Mul", nil, in[2], w), t))
+			return []*Value{b.Op("Identity", nil, in[1]), h, b.Op("Mul", nil, h, h)}
+		}, graphs.Type{DType: graphs.Int64, Shape: graphs.Shape{}}, graphs.Type{DType: graphs.Bool, Shape: graphs.Shape{}}, in[0].Type)
+		return b.Ops("Loop", 2, graphs.Attrs{"body": step}, b.Int(3), nil, in[0])
+	}})
 }

@@ -436,11 +436,11 @@ func plainRewrite(b *graphs.Builder, g *graphs.Graph) (r *graphs.Graph, changed 
 		return v
 	}
 	for _, n := range g.Nodes {
-		ins := make([]*Value, len(n.In))
-		for i, v := range n.In {
-			ins[i] = of(v)
+		one := &graphs.Graph{Nodes: []*graphs.Node{n}}
+		for _, v := range n.Out {
+			one.Outputs = append(one.Outputs, graphs.Output{Value: v})
 		}
-		outs := b.Ops(n.Op, len(n.Out), n.Attrs, ins...)
+		outs := b.Splice(one, m)
 		if rewrite := rewrites[n.Op]; rewrite != nil && n.Op != "Mul" {
 			if v := rewrite(b, outs[0].Node); v != nil {
 				outs, changed = only(v), true

@@ -11,6 +11,8 @@ type Context struct {
 	*graphs.Builder
 	node   *graphs.Node
 	active map[*Value]bool
+	// captured holds cotangents of values that the node's bodies use from the graph around them.
+	captured []Seed
 }
 
 // Wants reports whether the cotangent of the node's input i matters.

@@ -11,6 +11,8 @@ func init() {
 	addRules(map[string]Rule{"Conv": conv, "ConvTranspose": convTranspose})
 	rewrites["Conv"] = convPads
 	rewrites["ConvTranspose"] = convTransposePads
+	refusals["Conv"] = "the rank of its operand and the shape of its weight must be known; give them in the file"
+	refusals["ConvTranspose"] = refusals["Conv"] + ", or export it with pads instead of output_shape"
 }
 
 // spatial returns the axes 2, 3, … of a tensor.
@@ -25,8 +27,8 @@ func spatial(v *Value) []int {
 // convWindow reads the window of a Conv or ConvTranspose, whose weight must have a known shape.
 func (c *Context) convWindow(n *graphs.Node) (graphs.Window, bool) {
 	w := n.In[1]
-	if !w.Shape().IsStatic() || n.In[0].Rank() != w.Rank() {
-		c.Failf("%s: the shapes of operand %v and weight %v must be known; give them in the file", n.Label(), n.In[0].Shape(), w.Shape())
+	if !w.Shape().IsStatic() || n.In[0].Rank() != w.Rank() || n.Text("auto_pad", "NOTSET") != "NOTSET" || n.IntList("output_shape") != nil {
+		c.Fail(refusal(n))
 		return graphs.Window{}, false
 	}
 	win, err := graphs.WindowOf(n, w.Shape()[2:].Ints())
@@ -229,7 +231,7 @@ func convPads(b *graphs.Builder, n *graphs.Node) *Value {
 	}
 	win, err := graphs.WindowOf(n, w.Shape()[2:].Ints())
 	if err != nil {
-		return b.Failf("%s: %w", n.Label(), err)
+		return nil
 	}
 	in := slices.Clone(n.In)
 	if win.Same() {
@@ -290,7 +292,7 @@ func convTransposePads(b *graphs.Builder, n *graphs.Node) *Value {
 	}
 	win, err := graphs.WindowOf(n, w.Shape()[2:].Ints())
 	if err != nil {
-		return b.Failf("%s: %w", n.Label(), err)
+		return nil
 	}
 	r := len(win.Kernel)
 	if len(given) == r+2 {
@@ -303,7 +305,7 @@ func convTransposePads(b *graphs.Builder, n *graphs.Node) *Value {
 			total := win.OutputPadding[i] + win.Span(i) - s // extent d·s
 			if given != nil {
 				if !d.IsStatic() {
-					return b.Failf("%s: output_shape with an extent that is known only at run time is not supported; export with pads", n.Label())
+					return nil
 				}
 				total = s*(d.Size-1) + win.OutputPadding[i] + win.Span(i) - given[i]
 			}
@@ -318,7 +320,7 @@ func convTransposePads(b *graphs.Builder, n *graphs.Node) *Value {
 	attrs["output_padding"] = win.OutputPadding
 	y := b.Op("ConvTranspose", attrs, n.In...)
 	if given != nil && y.Shape()[2:].IsStatic() && !slices.Equal(y.Shape()[2:].Ints(), given) {
-		return b.Failf("%s: output_shape %v is larger than what the operand %v gives", n.Label(), given, x.Shape())
+		return nil
 	}
 	return y
 }

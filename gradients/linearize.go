@@ -50,7 +50,7 @@ func Linearize(f *graphs.Graph, outs []string, wrt []*Value, p Policy, maxOpset 
 	forward.Outputs, pullback.Outputs = joint.Outputs[:len(f.Outputs)], joint.Outputs[len(f.Outputs):]
 	forward.Inputs = f.Inputs
 	l := &Linear{}
-	if p == Recompute {
+	if p == Recompute || hasBodies(joint) {
 		l.Forward, l.Pullback = graphs.Prune(&forward), graphs.Prune(&pullback)
 		return l, nil
 	}

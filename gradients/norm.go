@@ -13,7 +13,7 @@ func init() {
 	rewrites["InstanceNormalization"] = func(b *graphs.Builder, n *graphs.Node) *Value {
 		c := n.In[1].Shape()
 		if c == nil || !c.IsStatic() {
-			return b.Failf("%s: the number of channels is unknown", n.Label())
+			return nil
 		}
 		return groupNorm(b, n, c[0].Size)
 	}
@@ -24,6 +24,11 @@ func init() {
 	rewrites["MeanVarianceNormalization"] = meanVarianceNorm
 	rewrites["LpNormalization"] = lpNorm
 	rewrites["LRN"] = localResponseNorm
+	const shape = "the rank of its operand and the number of its channels must be known; give them in the file"
+	for _, op := range []string{"LayerNormalization", "BatchNormalization", "InstanceNormalization", "GroupNormalization", "RMSNormalization", "LRN"} {
+		refusals[op] = shape
+	}
+	refusals["LpNormalization"] = "p must be 1 or 2"
 }
 
 // standardized is z = (x−m)·r over the axes from axis on, with r = 1/√(var+ε), as a LayerNormalization with unit scale that also gives m and r.
@@ -65,7 +70,7 @@ func layerNorm(b *graphs.Builder, n *graphs.Node) []*Value {
 	x := n.In[0]
 	a, err := graphs.Axis(n.Int("axis", -1), x.Rank())
 	if err != nil {
-		return only(b.Failf("%s: %w", n.Label(), err))
+		return nil
 	}
 	z, mean, inverse := standardized(b, x, a, n.Float("epsilon", 1e-5))
 	y := b.Op("Mul", nil, z, n.In[1])
@@ -81,7 +86,7 @@ func layerNorm(b *graphs.Builder, n *graphs.Node) []*Value {
 func standardize(c *Context, n *graphs.Node, g []*Value) []*Value {
 	out := make([]*Value, len(n.In))
 	if len(n.Out) != 3 || len(n.In) != 2 || !isOnes(n.In[1]) {
-		c.Failf("%s: not in the form that gradients.Prepare gives", n.Label())
+		c.Fail(refusal(n))
 		return out
 	}
 	x, z, r := n.In[0], n.Out[0], n.Out[2]
@@ -132,11 +137,8 @@ func (c *Context) reduceMean(t *Value, axes []int) *Value {
 // groupNorm standardizes rows [N, groups, …], then scales and shifts per channel.
 func groupNorm(b *graphs.Builder, n *graphs.Node, groups int64) *Value {
 	x := n.In[0]
-	if x.Rank() < 3 {
-		if x.Rank() < 0 {
-			return b.Failf("%s: the rank of its operand is unknown", n.Label())
-		}
-		return b.Failf("%s: the operand %v has no axes behind the channels", n.Label(), x.Shape())
+	if x.Rank() < 3 || groups < 1 {
+		return nil
 	}
 	rows := grouped(b, x, groups)
 	z, _, _ := standardized(b, rows, 2, n.Float("epsilon", 1e-5))
@@ -177,7 +179,7 @@ func perChannel(b *graphs.Builder, v, x *Value) *Value {
 func batchNorm(b *graphs.Builder, n *graphs.Node) []*Value {
 	x, gamma, beta, mean, variance := n.In[0], n.In[1], n.In[2], n.In[3], n.In[4]
 	if x.Rank() < 2 {
-		return only(b.Failf("%s: the operand %v has no channels", n.Label(), x.Shape()))
+		return nil
 	}
 	outs := make([]*Value, len(n.Out))
 	if n.Int("training_mode", 0) != 0 {
@@ -236,7 +238,7 @@ func rmsNorm(b *graphs.Builder, n *graphs.Node) *Value {
 	x := n.In[0]
 	a, err := graphs.Axis(n.Int("axis", -1), x.Rank())
 	if err != nil {
-		return b.Failf("%s: %w", n.Label(), err)
+		return nil
 	}
 	axes := make([]int64, 0, x.Rank())
 	for i := a; i < x.Rank(); i++ {
@@ -264,7 +266,7 @@ func lpNorm(b *graphs.Builder, n *graphs.Node) *Value {
 	x := n.In[0]
 	reduce := map[int64]string{1: "ReduceL1", 2: "ReduceL2"}[n.Int("p", 2)]
 	if reduce == "" {
-		return b.Failf("%s: p = %d is neither 1 nor 2", n.Label(), n.Int("p", 2))
+		return nil
 	}
 	norm := b.Op(reduce, nil, x, b.Ints(n.Int("axis", -1)))
 	zero := b.Op("Equal", nil, norm, b.FloatLike(x, 0))
@@ -275,7 +277,7 @@ func lpNorm(b *graphs.Builder, n *graphs.Node) *Value {
 func localResponseNorm(b *graphs.Builder, n *graphs.Node) *Value {
 	x := n.In[0]
 	if x.Rank() < 3 || !x.Shape()[1].IsStatic() {
-		return b.Failf("%s: the number of channels of %v must be known", n.Label(), x.Shape())
+		return nil
 	}
 	channels, size := x.Shape()[1].Size, n.Int("size", 1)
 	band := make([]float64, channels*channels)

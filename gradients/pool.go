@@ -14,12 +14,16 @@ func init() {
 	rewrites["GlobalAveragePool"] = globalPool("ReduceMean")
 	rewrites["GlobalMaxPool"] = globalPool("ReduceMax")
 	rewrites["GlobalLpPool"] = globalLpPool
+	for _, op := range []string{"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"} {
+		refusals[op] = "the rank of its operand must be known, with auto_pad and a stride also its extents; indices must be in row-major order"
+	}
+	refusals["LpPool"] = "the number of channels must be known, and ceil_mode is not supported"
 }
 
 func globalPool(reduce string) graphs.Rewrite {
 	return func(b *graphs.Builder, n *graphs.Node) *Value {
 		if n.In[0].Rank() < 3 {
-			return b.Failf("%s: the operand %v has no spatial axes", n.Label(), n.In[0].Shape())
+			return nil
 		}
 		return b.Op(reduce, nil, n.In[0], b.Ints(spatialList(n.In[0])...))
 	}
@@ -34,6 +38,9 @@ func spatialList(x *Value) []int64 {
 }
 
 func globalLpPool(b *graphs.Builder, n *graphs.Node) *Value {
+	if n.In[0].Rank() < 3 {
+		return nil
+	}
 	switch p := n.Int("p", 2); p {
 	case 1:
 		return globalPool("ReduceL1")(b, n)
@@ -62,12 +69,11 @@ func rootOf(b *graphs.Builder, s *Value, p int64) *Value {
 	return b.Op("Where", nil, zero, b.FloatLike(s, 0), b.Op("Pow", nil, safe, b.FloatLike(s, 1/float64(p))))
 }
 
-// poolWindow reads the window of a pool and resolves auto_pad; rest is the pads that have to be computed at run time.
+// poolWindow reads the window of a pool and resolves auto_pad, which needs known extents where there is a stride.
 func poolWindow(b *graphs.Builder, n *graphs.Node) (win graphs.Window, ok bool) {
 	x := n.In[0]
 	win, err := graphs.WindowOf(n, nil)
 	if err != nil || x.Rank() != len(win.Kernel)+2 {
-		b.Failf("%s: the kernel %v does not fit the operand %v", n.Label(), win.Kernel, x.Shape())
 		return win, false
 	}
 	if !win.Same() {
@@ -75,7 +81,6 @@ func poolWindow(b *graphs.Builder, n *graphs.Node) (win graphs.Window, ok bool) 
 	}
 	for i, s := range win.Stride {
 		if s > 1 && !x.Shape()[i+2].IsStatic() {
-			b.Failf("%s: auto_pad %s with a stride needs known extents; export with pads", n.Label(), win.Mode)
 			return win, false
 		}
 	}
@@ -140,6 +145,7 @@ func averagePool(c *Context, n *graphs.Node, gs []*Value) []*Value {
 	x, y, g := n.In[0], n.Out[0], gs[0]
 	win, ok := poolWindow(c.Builder, n)
 	if !ok {
+		c.Fail(refusal(n))
 		return only(nil)
 	}
 	if tiles(x, win) {
@@ -235,11 +241,7 @@ func (c *Context) applyAlong(m, t *Value, axis int) *Value {
 // several times faster.
 func maxPoolIndices(b *graphs.Builder, n *graphs.Node) []*Value {
 	auto := n.Text("auto_pad", "NOTSET") != "NOTSET"
-	order := n.Int("storage_order", 0)
 	if len(n.Out) == 2 && !auto {
-		if order != 0 {
-			return only(b.Failf("%s: indices in column-major order are not supported", n.Label()))
-		}
 		return nil
 	}
 	win, ok := poolWindow(b, n)
@@ -264,12 +266,13 @@ func maxPool(c *Context, n *graphs.Node, gs []*Value) []*Value {
 		return only(nil)
 	}
 	g := c.realAlong(gs[0], y, spatial(y)...)
-	if len(n.Out) == 2 {
+	if len(n.Out) == 2 && n.Int("storage_order", 0) == 0 {
 		return only(c.scatterFlat(c.real(g, y), n.Out[1], x))
 	}
 	win, ok := poolWindow(c.Builder, n)
 	if !ok || !tiles(x, win) {
-		return only(c.Failf("%s: not in the form that gradients.Prepare gives", n.Label()))
+		c.Fail(refusal(n))
+		return only(nil)
 	}
 	m := c.mask("Equal", x, c.repeatTiles(y, win.Kernel))
 	ties := c.scale(c.Op("AveragePool", graphs.Attrs{"kernel_shape": win.Kernel, "strides": win.Stride}, m), float64(count(win.Kernel)))
@@ -304,7 +307,7 @@ func lpPool(b *graphs.Builder, n *graphs.Node) *Value {
 		return nil
 	}
 	if win.Ceil || !x.Shape()[1].IsStatic() {
-		return b.Failf("%s: ceil_mode or an unknown number of channels is not supported", n.Label())
+		return nil
 	}
 	channels, p := x.Shape()[1].Size, n.Int("p", 2)
 	ones, err := graphs.FromFloat64s(x.Type.DType, slices.Repeat([]float64{1}, int(channels*count(win.Kernel))), append([]int64{channels, 1}, win.Kernel...)...)

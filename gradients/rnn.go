@@ -10,6 +10,9 @@ func init() {
 	expansions["LSTM"] = recurrent(4, []string{"Sigmoid", "Tanh", "Tanh"}, lstmCell)
 	expansions["GRU"] = recurrent(3, []string{"Sigmoid", "Tanh"}, gruCell)
 	expansions["RNN"] = recurrent(1, []string{"Tanh"}, rnnCell)
+	for _, op := range []string{"LSTM", "GRU", "RNN"} {
+		refusals[op] = "it needs known weights, activations other than ThresholdedRelu, and a fixed number of 1 to 1024 steps; export with a fixed sequence length"
+	}
 }
 
 // maxUnrolled bounds the steps of a recurrent layer, Scan or Loop that is written out.
@@ -130,25 +133,21 @@ func (l *cell) peek(v *Value, k int64, c *Value) *Value {
 func recurrent(gates int64, defaults []string, step func(*cell, *Value, state) state) graphs.Expansion {
 	return func(b *graphs.Builder, n *graphs.Node) []*Value {
 		x, w, r := n.In[0], n.In[1], n.In[2]
-		fail := func(reason string) []*Value {
-			b.Fail(&graphs.OpError{Op: n.Op, Node: nodeName(n), Reason: reason})
-			return n.Out
-		}
 		batchFirst := n.Int("layout", 0) != 0
 		if x.Rank() != 3 || !w.Shape().IsStatic() || !r.Shape().IsStatic() {
-			return fail("the rank of its sequence and the shapes of its weights must be known")
+			return nil
 		}
 		if batchFirst {
 			x = permuted(b, x, 1, 0, 2)
 		}
 		steps := x.Shape()[0]
 		if !steps.IsStatic() || steps.Size < 1 || steps.Size > maxUnrolled {
-			return fail("has a gradient only for a fixed number of 1 to 1024 steps; export the model with a fixed sequence length")
+			return nil
 		}
 		dirs := r.Shape()[0].Size
-		acts, err := activations(b, n, defaults, int(dirs))
-		if err != "" {
-			return fail(err)
+		acts, ok := activations(b, n, defaults, int(dirs))
+		if !ok {
+			return nil
 		}
 		lengths := n.Input(4)
 		if list, ok := lengths.ConstInts(); ok && allEqual(list, steps.Size) {
@@ -297,15 +296,15 @@ func (l *cell) hold(next, old state, lengths *Value, i int64) (state, *Value) {
 }
 
 // activations resolves the activation functions of each direction; parameters are consumed in order by those that take them.
-func activations(b *graphs.Builder, n *graphs.Node, defaults []string, dirs int) (list [][]func(*Value) *Value, problem string) {
-	names, ok := n.Attrs["activations"].([]string)
-	if !ok || len(names) == 0 {
+func activations(b *graphs.Builder, n *graphs.Node, defaults []string, dirs int) (list [][]func(*Value) *Value, ok bool) {
+	names, _ := n.Attrs["activations"].([]string)
+	if len(names) == 0 {
 		for range dirs {
 			names = append(names, defaults...)
 		}
 	}
 	if len(names) != dirs*len(defaults) {
-		return nil, "has activations " + strings.Join(names, " ") + " that do not fit its directions"
+		return nil, false
 	}
 	alphas, betas := n.FloatList("activation_alpha"), n.FloatList("activation_beta")
 	take := func(list *[]float32, def float64) float64 {
@@ -320,7 +319,7 @@ func activations(b *graphs.Builder, n *graphs.Node, defaults []string, dirs int)
 	for i, name := range names {
 		op, known := unitOps[strings.ToLower(name)]
 		if !known {
-			return nil, "has the activation " + name + ", which is not supported"
+			return nil, false
 		}
 		alpha, beta := 0.0, 0.0
 		if op.hasAlpha {
@@ -332,7 +331,7 @@ func activations(b *graphs.Builder, n *graphs.Node, defaults []string, dirs int)
 		d := i / len(defaults)
 		list[d] = append(list[d], func(v *Value) *Value { return op.apply(b, v, alpha, beta) })
 	}
-	return list, ""
+	return list, true
 }
 
 type unitOp struct {

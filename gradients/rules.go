@@ -34,7 +34,24 @@ func ruleOf(n *graphs.Node) (Rule, error) {
 	if r := rules[n.Op]; r != nil && n.Domain == "" {
 		return r, nil
 	}
-	return nil, &graphs.OpError{Op: n.FullOp(), Node: nodeName(n), Reason: "has no gradient; supported: " + strings.Join(Supported(), " ")}
+	return nil, refusal(n)
+}
+
+// refusal says why a node has no derivative.
+func refusal(n *graphs.Node) *graphs.OpError {
+	reason := "has no gradient; supported: " + strings.Join(Supported(), " ")
+	if why := refusals[n.Op]; why != "" && n.Domain == "" {
+		reason = "has no gradient here: " + why
+	}
+	return &graphs.OpError{Op: n.FullOp(), Node: nodeName(n), Reason: reason}
+}
+
+// refusals says what a rewritten op must fulfil when its rewrite does not apply.
+var refusals = map[string]string{
+	"ReduceProd": "axes and extents of what is multiplied must be known; give them in the file",
+	"CumProd":    "the axis and its extent must be known; give them in the file",
+	"Det":        "the number of rows must be known and at most 3",
+	"Einsum":     "the ranks of its operands must be known, the result must keep the ellipsis and name no label twice",
 }
 
 func nodeName(n *graphs.Node) string {

@@ -55,6 +55,11 @@ func pullNode(b *graphs.Builder, n *graphs.Node, g []*Value, active map[*Value]b
 	if rule == nil {
 		return nil
 	}
+	for i, v := range n.Out {
+		if g[i] != nil && (v.Rank() < 0 || g[i].Rank() < 0) {
+			return &graphs.OpError{Op: n.FullOp(), Node: nodeName(n), Reason: "has no gradient here: the rank of its result is unknown; give its shape in the file"}
+		}
+	}
 	c := &Context{Builder: b, node: n, active: active}
 	for i, t := range rule(c, n, g) {
 		if t == nil || !active[n.In[i]] {
@@ -64,6 +69,9 @@ func pullNode(b *graphs.Builder, n *graphs.Node, g []*Value, active map[*Value]b
 			return fmt.Errorf("gradients: the rule of %s gave input %d of shape %v a cotangent of shape %v", n.Label(), i, n.In[i].Shape(), t.Shape())
 		}
 		accumulate(b, cot, n.In[i], t)
+	}
+	for _, t := range c.captured {
+		accumulate(b, cot, t.Value, t.Cotangent)
 	}
 	if err := b.Err(); err != nil {
 		return fmt.Errorf("gradients: derivative of %s: %w", n.Label(), err)

@@ -483,9 +483,9 @@ func inferLoop(n *Node) error {
 	if body == nil {
 		return fmt.Errorf("the body is absent")
 	}
-	states := len(n.In) - 2
+	states := max(len(n.In)-2, 0)
 	steps := UnknownDim
-	if m, ok := n.In[0].ConstInts(); ok && len(m) == 1 && n.In[1] == nil {
+	if m, ok := n.Input(0).ConstInts(); ok && len(m) == 1 && n.Input(1) == nil {
 		steps = Static(max(m[0], 0))
 	}
 	for i, o := range n.Out {

@@ -32,7 +32,7 @@ func init() {
 		OpInfo{Name: "RNN", Since: 14, MinIn: 3, MaxIn: 6, MaxOut: 2, Infer: inferRecurrent},
 		OpInfo{Name: "If", Since: 16, MinIn: 1, MaxIn: 1, MaxOut: -1, Infer: inferIf},
 		OpInfo{Name: "Scan", Since: 16, MinIn: 1, MaxIn: -1, MaxOut: -1, Infer: inferScan},
-		OpInfo{Name: "Loop", Since: 16, MinIn: 2, MaxIn: -1, MaxOut: -1, Infer: inferLoop},
+		OpInfo{Name: "Loop", Since: 16, MinIn: 0, MaxIn: -1, MaxOut: -1, Infer: inferLoop},
 		OpInfo{Name: "DFT", Since: 20, MinIn: 1, MaxIn: 3, MaxOut: 1, Infer: inferDFT},
 		OpInfo{Name: "STFT", Since: 17, MinIn: 2, MaxIn: 4, MaxOut: 1, Infer: inferSTFT},
 		OpInfo{Name: "SoftmaxCrossEntropyLoss", Since: 13, MinIn: 2, MaxIn: 3, MaxOut: 2, Infer: inferClassLoss},
