@@ -17,6 +17,8 @@ import (
 	"github.com/onnx-ebm/onnx-ebm/ebm"
 	"github.com/onnx-ebm/onnx-ebm/ebm/data"
 	"github.com/onnx-ebm/onnx-ebm/losses"
+	"github.com/onnx-ebm/onnx-ebm/samplers"
+	"github.com/onnx-ebm/onnx-ebm/samplers/rng"
 )
 
 // job is a run that uses all that a checkpoint must hold.
@@ -24,13 +26,14 @@ type job struct {
 	loss, optimizer string
 	dir             string
 	workers         int
+	kernel          samplers.Kernel
 	edit            func(*Config)
 }
 
 func (j job) run(t testing.TB, ctx context.Context, resume bool) (*Result, []float32, losses.Loss, error) {
 	t.Helper()
 	e := energy(t, open(t, j.workers), mlp(t, 2, 16, 16), ebm.Options{Freeze: []string{"b1"}})
-	l := newLoss(t, j.loss, &Chains{Target: e})
+	l := newLoss(t, j.loss, &Chains{Target: e, Kernel: j.kernel})
 	cfg := Config{
 		Steps: 30, Batch: 48, Accumulate: 2, Seed: 5, Optimizer: j.optimizer, LR: parse(t, "warmup:5,cosine:0.01,0.001,30"),
 		ClipNorm: 1, EMA: 0.9, Validation: dataset(t, "two-moons:n=100", 2), ValidateEvery: 7, Patience: 50,
@@ -141,6 +144,42 @@ func TestResumeAmidValidation(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, params, got, text)
 		require.Equal(t, files(t, whole.dir)["log.csv"], files(t, cut.dir)["log.csv"], text)
+	}
+}
+
+// cancellingKernel cancels a context after its n-th step.
+type cancellingKernel struct {
+	samplers.Kernel
+	n      int
+	cancel func()
+}
+
+func (c *cancellingKernel) Step(ctx context.Context, t samplers.Target, s *samplers.State, k rng.Key) (samplers.Info, error) {
+	info, err := c.Kernel.Step(ctx, t, s, k)
+	if c.n--; c.n == 0 {
+		c.cancel()
+	}
+	return info, err
+}
+
+// TestResumeAmidStep interrupts a step after its negatives are drawn: with a replay buffer, which they are written back to, the step
+// is finished first; without one it is given up.
+func TestResumeAmidStep(t *testing.T) {
+	for text, done := range map[string]int{"pcd:k=2:buffer=100": 6, "cd:k=2": 5} {
+		whole := job{loss: text, dir: t.TempDir()}
+		_, params, _, err := whole.run(t, context.Background(), false)
+		require.NoError(t, err)
+
+		ctx, cancel := context.WithCancel(context.Background())
+		// Two batches of two sampler steps a step: this is the end of the first batch of the sixth.
+		cut := job{loss: text, dir: t.TempDir(), kernel: &cancellingKernel{&samplers.Langevin{}, 22, cancel}}
+		res, _, _, err := cut.run(t, ctx, false)
+		require.ErrorIs(t, err, context.Canceled)
+		require.Equal(t, done, res.Steps, text)
+		cut.kernel = nil
+		_, got, _, err := cut.run(t, context.Background(), true)
+		require.NoError(t, err)
+		require.Equal(t, params, got, text)
 	}
 }
 
