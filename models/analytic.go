@@ -26,7 +26,7 @@ type Analytic struct {
 	Mean, Std []float64     // of every coordinate
 	Cov       *mat.SymDense // covariance, where coordinates are correlated and it is known
 	build     func(b *graphs.Builder, x *graphs.Value) *graphs.Value
-	draw      func(r noise, x []float64)
+	draw      func(r *noise, x []float64)
 }
 
 // Minimum is a point of least energy.
@@ -48,8 +48,10 @@ func (a *Analytic) Draw(n int, key rng.Key) ([]float32, error) {
 	}
 	out := make([]float32, n*a.Dim)
 	x := make([]float64, a.Dim)
+	r := &noise{key: key, z: make([]float32, a.Dim)}
 	for i := range n {
-		a.draw(noise{key, uint64(i)}, x)
+		r.row = uint64(i)
+		a.draw(r, x)
 		for j, v := range x {
 			out[i*a.Dim+j] = float32(v)
 		}
@@ -60,19 +62,19 @@ func (a *Analytic) Draw(n int, key rng.Key) ([]float32, error) {
 // setLogZ records a known log Z.
 func (a *Analytic) setLogZ(v float64) { a.LogZ, a.LogZKnown = v, true }
 
-// noise is the source of one draw.
+// noise is the source of one draw: a row of the key's noise.
 type noise struct {
 	key rng.Key
 	row uint64
+	z   []float32 // as long as a draw
 }
 
-func (r noise) uniform(i int) float64 { return r.key.Float64(r.row, uint64(i)) }
+func (r *noise) uniform(i int) float64 { return r.key.Float64(r.row, uint64(i)) }
 
-// normals fills x with independent N(0, 1).
-func (r noise) normals(x []float64) {
-	z := make([]float32, len(x))
-	r.key.Normals(z, r.row, 0)
-	for i, v := range z {
+// normals fills a draw with independent N(0, 1).
+func (r *noise) normals(x []float64) {
+	r.key.Normals(r.z, r.row, 0)
+	for i, v := range r.z {
 		x[i] = float64(v)
 	}
 }

@@ -418,6 +418,39 @@ func TestMixtureFarAway(t *testing.T) {
 	require.Less(t, relative(g, out["gradient"].F), 1e-6)
 }
 
+// exp(−E) is Z times the density that Draw follows: p(log τ)·p(μ | log τ)·Π p(θᵢ | μ, τ), at every point.
+func TestSchoolsFactorise(t *testing.T) {
+	logNormal := func(x, mean, variance float64) float64 {
+		return -0.5 * (log2Pi + math.Log(variance) + (x-mean)*(x-mean)/variance)
+	}
+	for _, noncentred := range []bool{false, true} {
+		a := builtin(t, map[bool]string{false: "builtin:eight-schools", true: "builtin:eight-schools-noncentered"}[noncentred])
+		x := points(20, schoolsDim, 3)
+		for i := range 20 {
+			p := x[i*schoolsDim : (i+1)*schoolsDim]
+			m, precision, energy := schoolsGiven(p[1])
+			want := -energy + logNormal(p[0], m, 1/precision)
+			for j, v := range p[2:] {
+				mean, variance := schoolGiven(j, math.Exp(p[1]), p[0], noncentred)
+				want += logNormal(v, mean, variance)
+			}
+			require.InEpsilon(t, want, -a.Energy(p), 1e-12)
+		}
+	}
+}
+
+func TestLogisticByHand(t *testing.T) {
+	x := saved(t, "x.npy", []int{3, 1}, 1, 2, -4)
+	y := saved(t, "y.npy", []int{3}, 1, 0, 1)
+	a := builtin(t, "builtin:logistic:intercept=true:std=3:x=@"+x+":y=@"+y)
+	require.Equal(t, 2, a.Dim)
+	sigma := func(z float64) float64 { return 1 / (1 + math.Exp(-z)) }
+	b := []float64{0.5, -0.25} // intercept, slope
+	want := -math.Log(sigma(0.25)) - math.Log(1-sigma(0)) - math.Log(sigma(1.5))
+	want += 0.5*(0.25+0.0625)/9 + math.Log(2*math.Pi*9)
+	require.InDelta(t, want, a.Energy(b), 1e-12)
+}
+
 func TestSums(t *testing.T) {
 	a := builtin(t, "0.5*builtin:gaussian:dim=3+2*builtin:harmonic:dim=3:k=4")
 	require.Equal(t, 3, a.Dim)
@@ -483,6 +516,7 @@ func TestBuiltinErrors(t *testing.T) {
 		"a*builtin:gaussian":                        "is no builtin; write",
 		"1e999*builtin:gaussian":                    "is not a finite number",
 		"energy.onnx+builtin:gaussian":              "is no builtin; write",
+		"builtin:harmonic:k=1e300":                  "beyond float32",
 		"builtin:gaussian + energy.onnx":            "energy.onnx",
 	} {
 		_, err := Builtin(text)

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/onnx-ebm/onnx-ebm/graphs"
@@ -21,6 +22,13 @@ func finish(b *graphs.Builder, energy *graphs.Value, model string) (*graphs.Grap
 	g, err := b.Graph(graphs.Output{Name: "energy", Value: energy})
 	if err != nil {
 		return nil, err
+	}
+	for _, c := range g.Constants() {
+		for _, v := range c.Tensor.Float64s() {
+			if v-v != 0 {
+				return nil, fmt.Errorf("a constant of the energy is beyond float32; make the keys' numbers smaller")
+			}
+		}
 	}
 	g.Metadata = map[string]string{MetadataRole: "energy", MetadataSign: "p(x) ∝ exp(-energy)", MetadataModel: model}
 	return g, nil

@@ -39,7 +39,7 @@ func banana(s *spec.Spec) (*Analytic, error) {
 		z := b.Op("Add", nil, b.Op("Mul", nil, x, row(b, x, widths)), parabola)
 		return shift(b, scale(b, sumItem(b, square(b, z)), 0.5), constant)
 	}
-	a.draw = func(r noise, x []float64) {
+	a.draw = func(r *noise, x []float64) {
 		r.normals(x)
 		x[0] *= std
 		x[1] += bend * (x[0]*x[0] - std*std)
@@ -79,7 +79,7 @@ func funnel(s *spec.Spec) (*Analytic, error) {
 		spread := b.Op("Mul", nil, reduce(b, "ReduceSum", square(b, parts[1]), 1, true), b.Op("Exp", nil, b.Op("Neg", nil, v)))
 		return shift(b, b.Op("Squeeze", nil, b.Op("Add", nil, mouth, scale(b, spread, 0.5)), b.Ints(1)), constant)
 	}
-	a.draw = func(r noise, x []float64) {
+	a.draw = func(r *noise, x []float64) {
 		r.normals(x)
 		x[0] *= std
 		width := math.Exp(0.5 * x[0])
@@ -159,7 +159,7 @@ func (a *Analytic) shells(radial func(r float64) float64, largest, std float64) 
 	gamma, _ := math.Lgamma(n / 2)
 	a.setLogZ(d.logZ + math.Ln2 + 0.5*n*math.Log(math.Pi) - gamma)
 	a.Std = filled(a.Dim, math.Sqrt((d.mean*d.mean+d.std*d.std)/n))
-	a.draw = func(r noise, x []float64) {
+	a.draw = func(r *noise, x []float64) {
 		r.normals(x)
 		k := d.quantile(r.uniform(0)) / math.Sqrt(dot(x, x))
 		for i := range x {

@@ -87,7 +87,7 @@ func diagonalGaussian(mean, v []float64) *Analytic {
 		}
 		return scale(b, sumItem(b, square(b, b.Op("Mul", nil, d, row(b, x, inverse)))), 0.5)
 	}
-	a.draw = func(r noise, x []float64) {
+	a.draw = func(r *noise, x []float64) {
 		r.normals(x)
 		for i := range x {
 			x[i] = mean[i] + a.Std[i]*x[i]
@@ -138,14 +138,14 @@ func denseGaussian(mean []float64, chol *mat.Cholesky) *Analytic {
 		z := b.Op("MatMul", nil, centred(b, x, mean), row(b, x, w, int64(dim), int64(dim)))
 		return scale(b, sumItem(b, square(b, z)), 0.5)
 	}
-	a.draw = func(r noise, x []float64) {
-		z := make([]float64, dim)
-		r.normals(z)
-		for i := range x {
-			x[i] = mean[i]
+	a.draw = func(r *noise, x []float64) {
+		r.normals(x)
+		for i := dim - 1; i >= 0; i-- { // from below, so that L·z takes the place of z
+			sum := mean[i]
 			for j := range i + 1 {
-				x[i] += l.At(i, j) * z[j]
+				sum += l.At(i, j) * x[j]
 			}
+			x[i] = sum
 		}
 	}
 	return a

@@ -51,7 +51,7 @@ func (a *Analytic) rosenbrockPlane(c, k float64) {
 	a.setLogZ(math.Log(math.Pi) - 0.5*math.Log(k))
 	a.Mean = []float64{c, c*c + 0.5}
 	a.Std = []float64{math.Sqrt(0.5), math.Sqrt(0.5 + 2*c*c + 0.5/k)}
-	a.draw = func(r noise, x []float64) {
+	a.draw = func(r *noise, x []float64) {
 		r.normals(x)
 		x[0] = c + math.Sqrt(0.5)*x[0]
 		x[1] = x[0]*x[0] + math.Sqrt(0.5/k)*x[1]

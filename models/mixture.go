@@ -129,7 +129,7 @@ func mixture(means, weights []float64, k, dim int, std float64) *Analytic {
 			cumulative[i] += cumulative[i-1]
 		}
 	}
-	a.draw = func(r noise, x []float64) {
+	a.draw = func(r *noise, x []float64) {
 		u, i := r.uniform(0), 0
 		for i < k-1 && u > cumulative[i] {
 			i++

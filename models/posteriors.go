@@ -194,7 +194,7 @@ func (a *Analytic) schoolsAnswers(noncentred bool) {
 	for i := range first {
 		a.Std[i] = math.Sqrt(second[i] - first[i]*first[i])
 	}
-	a.draw = func(r noise, x []float64) {
+	a.draw = func(r *noise, x []float64) {
 		r.normals(x)
 		x[1] = d.quantile(r.uniform(0))
 		m, p, _ := schoolsGiven(x[1])

@@ -95,7 +95,7 @@ func product(dim int, lines []line, minimisers [][]float64) *Analytic {
 			dst[i] = lines[at(i)].du(t)
 		}
 	}
-	a.draw = func(r noise, x []float64) {
+	a.draw = func(r *noise, x []float64) {
 		for i := range x {
 			x[i] = laws[at(i)].quantile(r.uniform(i))
 		}
@@ -108,21 +108,20 @@ const maxMinima = 1024 // a product of lines with two minima each has 2^D: longe
 
 // gridOf lists the points whose coordinate i is one of choices[i mod len(choices)].
 func gridOf(dim int, choices [][]float64, energy func([]float64) float64) []Minimum {
-	points := [][]float64{{}}
+	count := 1
 	for i := range dim {
-		var next [][]float64
-		for _, p := range points {
-			for _, t := range choices[i%len(choices)] {
-				next = append(next, append(p[:len(p):len(p)], t))
-			}
-		}
-		if points = next; len(points) > maxMinima {
+		if count *= len(choices[i%len(choices)]); count > maxMinima {
 			return nil
 		}
 	}
-	out := make([]Minimum, len(points))
-	for i, p := range points {
-		out[i] = Minimum{p, energy(p)}
+	out := make([]Minimum, count)
+	for k := range out {
+		x, digits := make([]float64, dim), k
+		for i := dim - 1; i >= 0; i-- {
+			c := choices[i%len(choices)]
+			x[i], digits = c[digits%len(c)], digits/len(c)
+		}
+		out[k] = Minimum{x, energy(x)}
 	}
 	return out
 }
