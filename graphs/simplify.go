@@ -36,7 +36,7 @@ func init() {
 		"Transpose": {transposeIdentity, transposeTwice, transposeView},
 		"Expand":    {expandSame, expandTwice},
 		"Slice":     {sliceAll},
-		"Pad":       {padNothing},
+		"Pad":       {padNothing, padAllAxes},
 		"Split":     {splitOne},
 
 		"ReduceSum":  {reduceNothing, reduceSumTwice, reduceScaled},
@@ -529,6 +529,30 @@ func padNothing(_ *Builder, n *Node) []*Value {
 		return n.In[:1]
 	}
 	return nil
+}
+
+// padAllAxes names the pads of every axis: ONNX Runtime's transpose optimizer reads pads as those of all axes even where the axes are given.
+func padAllAxes(b *Builder, n *Node) []*Value {
+	rank := n.In[0].Rank()
+	if n.Input(3) == nil || rank < 0 {
+		return nil
+	}
+	axes, ok, err := axesInput(n, 3, rank)
+	if !ok || err != nil {
+		return nil
+	}
+	parts := make([]*Value, 2*rank)
+	for i := range parts {
+		parts[i] = b.Ints(0)
+	}
+	for i, a := range axes {
+		for side := range 2 {
+			at := int64(side*len(axes) + i)
+			parts[side*rank+a] = b.Op("Slice", nil, n.In[1], b.Ints(at), b.Ints(at+1), b.Ints(0))
+		}
+	}
+	pads := b.Op("Concat", Attrs{"axis": int64(0)}, parts...)
+	return only(b.Op("Pad", n.Attrs, n.In[0], pads, n.Input(2)))
 }
 
 func splitOne(_ *Builder, n *Node) []*Value {
