@@ -110,17 +110,16 @@ func mixture(means, weights []float64, k, dim int, std float64) *Analytic {
 			}
 		}
 	}
-	// Differences, not ‖x‖² − 2x·μ + ‖μ‖²: far from the origin that form loses the digits that tell the components apart.
 	a.build = func(b *graphs.Builder, x *graphs.Value) *graphs.Value {
-		d := b.Op("Sub", nil, b.Op("Unsqueeze", nil, x, b.Ints(1)), row(b, x, means, int64(k), int64(dim)))
-		l := scale(b, sumItem(b, square(b, d)), -0.5/(std*std))
 		offset := constant
 		if equal {
 			offset += logW[0]
-		} else {
-			l = b.Op("Add", nil, l, row(b, x, logW))
 		}
-		return b.Op("Sub", nil, b.FloatLike(x, -offset), logSumExp(b, l))
+		m := components{means: means, k: k, dim: dim, precision: 1 / (std * std)}
+		if !equal {
+			m.logWeights = logW
+		}
+		return shift(b, m.build(b, x), -offset)
 	}
 	cumulative := make([]float64, k)
 	for i, w := range weights {
@@ -140,6 +139,65 @@ func mixture(means, weights []float64, k, dim int, std float64) *Analytic {
 		}
 	}
 	return a
+}
+
+// components is −log Σ wₖ exp(−½p‖x−μₖ‖²) as a graph. Without logWeights every wₖ is 1.
+type components struct {
+	means      []float64 // [K, D]
+	k, dim     int
+	precision  float64
+	logWeights []float64
+}
+
+// expandable bounds ½p‖μₖ‖² of the expanded form, where float32 loses about 2⁻²² of it and of ½p‖x‖²: 2e-5 at the bound.
+const expandable = 64
+
+// build expands the squares where that is accurate, since a product of matrices is four times as fast as differences.
+func (c components) build(b *graphs.Builder, x *graphs.Value) *graphs.Value {
+	largest := 0.0
+	for i := range c.k {
+		m := c.means[i*c.dim : (i+1)*c.dim]
+		largest = max(largest, 0.5*c.precision*dot(m, m))
+	}
+	if largest <= expandable {
+		return c.expanded(b, x)
+	}
+	return c.differences(b, x)
+}
+
+// expanded is ½p‖x‖² − log Σ exp(p·x·μₖ − ½p‖μₖ‖² + log wₖ).
+func (c components) expanded(b *graphs.Builder, x *graphs.Value) *graphs.Value {
+	slopes, offsets := c.transposed(c.precision), make([]float64, c.k)
+	for i := range offsets {
+		m := c.means[i*c.dim : (i+1)*c.dim]
+		offsets[i] = -0.5 * c.precision * dot(m, m)
+		if c.logWeights != nil {
+			offsets[i] += c.logWeights[i]
+		}
+	}
+	l := b.Op("Gemm", nil, x, row(b, x, slopes, int64(c.dim), int64(c.k)), row(b, x, offsets))
+	return b.Op("Sub", nil, scale(b, sumItem(b, square(b, x)), 0.5*c.precision), logSumExp(b, l))
+}
+
+// differences is −log Σ exp(−½p‖x−μₖ‖² + log wₖ) over [N, D, K], the components last, where broadcasting is fastest.
+func (c components) differences(b *graphs.Builder, x *graphs.Value) *graphs.Value {
+	d := b.Op("Sub", nil, b.Op("Unsqueeze", nil, x, b.Ints(2)), row(b, x, c.transposed(1), int64(c.dim), int64(c.k)))
+	l := scale(b, reduce(b, "ReduceSum", square(b, d), 1, false), -0.5*c.precision)
+	if c.logWeights != nil {
+		l = b.Op("Add", nil, l, row(b, x, c.logWeights))
+	}
+	return b.Op("Neg", nil, logSumExp(b, l))
+}
+
+// transposed is the means as [D, K], times by.
+func (c components) transposed(by float64) []float64 {
+	out := make([]float64, 0, len(c.means))
+	for j := range c.dim {
+		for i := range c.k {
+			out = append(out, by*c.means[i*c.dim+j])
+		}
+	}
+	return out
 }
 
 const maxCov = 512 // largest dimension whose covariance is written out
