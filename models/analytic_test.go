@@ -481,6 +481,13 @@ func TestSplitSum(t *testing.T) {
 	}
 }
 
+func TestMetadataHoldsNoPaths(t *testing.T) {
+	means := saved(t, "means.npy", []int{1, 2}, 1, 2)
+	a := builtin(t, "2*builtin:gaussian-mixture:means=@"+means+":std=2+builtin:gaussian:mean=@"+means)
+	require.Equal(t, "2*builtin:gaussian-mixture:means=@FILE:std=2+builtin:gaussian:mean=@FILE", a.Graph.Metadata[MetadataModel])
+	require.Equal(t, "energy", a.Graph.Metadata[MetadataRole])
+}
+
 func TestBuiltinErrors(t *testing.T) {
 	asymmetric := "builtin:gaussian:cov=1,0.5,0.4,1"
 	x := saved(t, "x.npy", []int{2, 1}, 1, 2)

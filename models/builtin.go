@@ -50,7 +50,19 @@ func Builtin(text string) (*Analytic, error) {
 func (a *Analytic) graph(dt graphs.DType) (*graphs.Graph, error) {
 	b := graphs.NewSimplifyingBuilder("energy")
 	x := b.Input("x", dt, graphs.Shape{graphs.Symbol("N"), graphs.Static(int64(a.Dim))})
-	return finish(b, a.build(b, x), a.Name)
+	return finish(b, a.build(b, x), withoutPaths(a.Name))
+}
+
+// path matches the value of a key that is a file.
+var path = regexp.MustCompile(`=\s*@[^:]*`)
+
+// withoutPaths hides where files lie, so that graphs made of equal files are equal.
+func withoutPaths(text string) string {
+	parts := splitSum(text)
+	for i, p := range parts {
+		parts[i] = path.ReplaceAllString(p, "=@FILE")
+	}
+	return strings.Join(parts, "+")
 }
 
 // splitSum cuts at the plus signs that a term follows and that are not those of a number (1e+3).
