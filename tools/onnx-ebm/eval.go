@@ -139,8 +139,10 @@ type evalRun struct {
 	o    evalOptions
 }
 
-// chunkRows is how many rows are evaluated at a time.
-func (r *evalRun) chunkRows() int { return max(1024, 1<<21/max(1, r.e.Dim())) }
+// chunkValues is about how many values of x are evaluated at a time.
+var chunkValues = 1 << 21
+
+func (r *evalRun) chunkRows() int { return max(1, chunkValues/max(1, r.e.Dim())) }
 
 func (r *evalRun) want() losses.Want {
 	var w losses.Want

@@ -163,8 +163,10 @@ func (a *app) loss(c *cobra.Command, args []string, o lossOptions) error {
 		a.warnKinks(e, loss)
 	}
 	var dTheta []float32
-	if withGradients {
+	if withGradients && len(e.Params()) > 0 {
 		dTheta = make([]float32, len(e.Params()))
+	} else if withGradients {
+		a.notice("the model has no parameters: %s will hold nothing", o.grads)
 	}
 	result, err := losses.Run(c.Context(), e, loss, batch, rng.NewKey(0), dTheta)
 	if errors.Is(err, losses.ErrNonFinite) {

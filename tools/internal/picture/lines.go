@@ -2,6 +2,7 @@ package picture
 
 import (
 	"errors"
+	"image/color"
 	"io"
 
 	"gonum.org/v1/plot/plotter"
@@ -20,6 +21,12 @@ type Series struct {
 type Lines struct {
 	Title, XLabel, YLabel string
 	Series                []Series
+}
+
+// faint lets the grid and other curves shine through.
+func faint(c color.Color) color.Color {
+	r, g, b, _ := c.RGBA()
+	return color.NRGBA{uint8(r >> 8), uint8(g >> 8), uint8(b >> 8), 0x80}
 }
 
 // maxVertices bounds the points of a curve that are drawn.
@@ -44,7 +51,7 @@ func (l Lines) WritePNG(w io.Writer) error {
 		drawn++
 		line := &plotter.Line{XYs: xy, LineStyle: draw.LineStyle{Color: Cycle[i%len(Cycle)], Width: 1.4}}
 		if s.Thin {
-			line.Width = 0.6
+			line.Width, line.Color = 0.6, faint(line.Color)
 		}
 		p.Add(line)
 		if s.Name != "" {

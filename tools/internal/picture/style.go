@@ -64,7 +64,7 @@ func render(w io.Writer, width, height vg.Length, paint func(draw.Canvas)) (err 
 		}
 	}()
 	c := vgimg.NewWith(vgimg.UseWH(width, height), vgimg.UseDPI(dpi))
-	paint(draw.Crop(draw.New(c), 6, -10, 6, -8))
+	paint(draw.Crop(draw.New(c), 6, -10, 6, -16))
 	if _, err := (vgimg.PngCanvas{Canvas: c}).WriteTo(w); err != nil {
 		return fmt.Errorf("picture: %w", err)
 	}

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"image"
+	"image/png"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func decode(t *testing.T, path string) image.Image {
+	t.Helper()
+	f, err := os.Open(path)
+	require.NoError(t, err)
+	defer f.Close()
+	img, err := png.Decode(f)
+	require.NoError(t, err)
+	return img
+}
+
+func TestPlot(t *testing.T) {
+	needRuntime(t)
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	samples := writeArray(t, path("s.npy"), normals("s", 60), 5, 6, 2)
+	succeed(t, "plot", "builtin:rings", "-o", path("a.png"), "--samples", samples, "--data", "rings:n=100")
+	img := decode(t, path("a.png"))
+	require.Greater(t, img.Bounds().Dx(), 600)
+	succeed(t, "plot", "builtin:rings", "-o", path("b.png"), "--samples", samples, "--data", "rings:n=100", "--workers", "1")
+	require.Equal(t, readBytes(t, path("a.png")), readBytes(t, path("b.png")))
+	succeed(t, "plot", "builtin:rosenbrock", "-o", path("log.png"), "--range", "-2,2,-1,3", "--log")
+	decode(t, path("log.png"))
+	line := writeArray(t, path("l.npy"), normals("l", 50), 50, 1)
+	succeed(t, "plot", "builtin:double-well:dim=1", "-o", path("line.png"), "--samples", line, "--range", "-2,2")
+	decode(t, path("line.png"))
+	succeed(t, "sample", "builtin:funnel:dim=5", "--chains", "3", "--steps", "30", "--step-size", "0.01", "-o", path("f.npy"), "--plot", path("trace.png"))
+	decode(t, path("trace.png"))
+	succeed(t, "sample", "builtin:rings", "--chains", "30", "--steps", "30", "--step-size", "0.01", "-o", path("f.npy"), "--plot", path("over.png"))
+	decode(t, path("over.png"))
+}
