@@ -15,6 +15,9 @@ func init() {
 	attentions()
 	recurrences()
 	controls()
+	samples()
+	signals()
+	labelLosses()
 }
 
 // rigid is an operand whose extents are known in every variant: a weight.
@@ -428,4 +431,102 @@ func controls() {
 		}, graphs.Type{DType: graphs.Int64, Shape: graphs.Shape{}}, graphs.Type{DType: graphs.Bool, Shape: graphs.Shape{}}, in[0].Type)
 		return b.Ops("Loop", 2, graphs.Attrs{"body": step}, b.Int(3), nil, in[0])
 	}})
+}
+
+func samples() {
+	// Positions whose pixels are not integers, so that no neighbour changes within a difference.
+	grid := func(dims ...int) operand {
+		return values(dims, -0.83, 0.41, 0.27, -1.37, 0.93, 0.61, -0.12, 0.08, 1.21, -0.55, 0.37, -0.29)
+	}
+	for _, c := range []struct {
+		mode, padding string
+		align         int64
+	}{{"linear", "zeros", 0}, {"linear", "border", 1}, {"linear", "reflection", 0}, {"linear", "reflection", 1}, {"nearest", "zeros", 1}, {"cubic", "zeros", 0}, {"cubic", "border", 1}, {"cubic", "reflection", 0}} {
+		addCases("GridSample", gradCase{name: fmt.Sprint(c.mode, " ", c.padding, " ", c.align), in: []operand{in(1, 2, 3, 4), grid(1, 3, 2, 2)},
+			build: op("GridSample", graphs.Attrs{"mode": c.mode, "padding_mode": c.padding, "align_corners": c.align})})
+	}
+	addCases("GridSample",
+		gradCase{name: "1d", in: []operand{in(2, 1, 5), grid(2, 6, 1)}, build: op("GridSample", nil)},
+		gradCase{name: "3d", in: []operand{in(1, 1, 2, 3, 2), grid(1, 2, 2, 1, 3)}, build: op("GridSample", nil)},
+	)
+	addCases("AffineGrid",
+		gradCase{name: "2d", in: []operand{axesFixed(in(2, 2, 3), 1, 2)}, build: with("AffineGrid", nil, list(2, 1, 3, 2))},
+		gradCase{name: "3d aligned", in: []operand{axesFixed(in(2, 3, 4), 1, 2)}, build: with("AffineGrid", graphs.Attrs{"align_corners": int64(1)}, list(2, 1, 2, 1, 3))},
+	)
+	rois := axesFixed(values([]int{3, 4}, 0.3, 0.6, 2.2, 3.1, 1.1, 0.2, 3.4, 1.9, -0.8, 0.7, 1.3, 4.6), 1)
+	addCases("RoiAlign",
+		gradCase{name: "half pixel", in: []operand{in(2, 2, 4, 3), rois, indices([]int{3}, 0, 1, 1)}, build: op("RoiAlign",
+			graphs.Attrs{"output_height": int64(2), "output_width": int64(3), "sampling_ratio": int64(2), "spatial_scale": float32(0.875)})},
+		gradCase{name: "output half pixel", in: []operand{in(2, 2, 4, 3), rois, indices([]int{3}, 0, 1, 1)}, build: op("RoiAlign",
+			graphs.Attrs{"output_height": int64(1), "output_width": int64(2), "sampling_ratio": int64(1), "coordinate_transformation_mode": "output_half_pixel"})},
+	)
+	image := axesFixed(in(2, 4, 4, 3), 1, 2, 3)
+	offsets := func(groups int) operand { return axesFixed(within(-0.4, -0.1, 2, groups*8, 3, 2), 1, 2, 3) }
+	addCases("DeformConv",
+		gradCase{name: "plain", in: []operand{image, rigid(2, 4, 2, 2), offsets(1)}, build: op("DeformConv", nil)},
+		gradCase{name: "groups, bias, mask", in: []operand{image, rigid(4, 2, 2, 2), offsets(2), rigid(4), axesFixed(in(2, 8, 3, 2), 1, 2, 3)},
+			build: op("DeformConv", graphs.Attrs{"group": int64(2), "offset_group": int64(2)})},
+		gradCase{name: "strided", in: []operand{image, rigid(1, 4, 2, 2), axesFixed(within(0.1, 0.4, 2, 8, 2, 2), 1, 2, 3)},
+			build: op("DeformConv", graphs.Attrs{"strides": list(2, 1), "pads": list(1, 0, 0, 1), "dilations": list(1, 2)})},
+	)
+	addCases("Col2Im",
+		gradCase{name: "2d", in: []operand{axesFixed(in(2, 8, 6), 1, 2)}, build: with("Col2Im", nil, list(4, 3), list(2, 2)), batch: []int{0}},
+		gradCase{name: "strided", in: []operand{axesFixed(in(1, 3, 3), 1, 2)}, build: with("Col2Im", graphs.Attrs{"strides": list(2), "pads": list(1, 0), "dilations": list(1)}, list(7), list(3))},
+	)
+}
+
+func signals() {
+	dft := func(a graphs.Attrs, length, axis int64) builds {
+		return func(b *graphs.Builder, in []*Value) []*Value {
+			var n *Value
+			if length > 0 {
+				n = b.Int(length)
+			}
+			return only(b.Op("DFT", a, in[0], n, b.Int(axis)))
+		}
+	}
+	complexSignal, real := axesFixed(in(2, 5, 2), 2), axesFixed(in(2, 5, 1), 2)
+	inverse, oneSided := graphs.Attrs{"inverse": int64(1)}, graphs.Attrs{"onesided": int64(1)}
+	both := graphs.Attrs{"inverse": int64(1), "onesided": int64(1)}
+	addCases("DFT",
+		gradCase{opset: 20, name: "complex", in: []operand{complexSignal}, build: dft(nil, 0, 1)},
+		gradCase{opset: 20, name: "inverse", in: []operand{complexSignal}, build: dft(inverse, 0, -2)},
+		gradCase{opset: 20, name: "real", in: []operand{real}, build: dft(nil, 0, 1)},
+		gradCase{opset: 20, name: "one-sided", in: []operand{real}, build: dft(oneSided, 0, 1)},
+		gradCase{opset: 20, name: "one-sided even", in: []operand{axesFixed(in(4, 2, 1), 2)}, build: dft(oneSided, 0, 0)},
+		gradCase{opset: 20, name: "padded", in: []operand{complexSignal}, build: dft(nil, 7, 1)},
+		gradCase{opset: 20, name: "cut", in: []operand{real}, build: dft(oneSided, 3, 1)},
+		gradCase{opset: 20, name: "half a spectrum", in: []operand{axesFixed(in(2, 4, 2), 1, 2)}, build: dft(both, 0, 1)},
+		gradCase{opset: 20, name: "half an odd spectrum", in: []operand{axesFixed(in(2, 4, 2), 1, 2)}, build: dft(both, 7, 1)},
+	)
+	addCases("STFT",
+		gradCase{opset: 20, name: "window", in: []operand{axesFixed(in(2, 7, 1), 2), in(4)}, build: func(b *graphs.Builder, in []*Value) []*Value {
+			return only(b.Op("STFT", nil, in[0], b.Int(2), in[1]))
+		}},
+		gradCase{opset: 20, name: "two-sided", in: []operand{axesFixed(in(2, 7, 2), 2)}, build: func(b *graphs.Builder, in []*Value) []*Value {
+			return only(b.Op("STFT", graphs.Attrs{"onesided": int64(0)}, in[0], b.Int(1), nil, b.Int(3)))
+		}},
+	)
+}
+
+func labelLosses() {
+	labels := indices([]int{3}, 1, 0, 3)
+	image := indices([]int{2, 2}, 1, 2, 0, 1)
+	ignore := func(r string) graphs.Attrs { return graphs.Attrs{"reduction": r, "ignore_index": int64(0)} }
+	for _, name := range []string{"SoftmaxCrossEntropyLoss", "NegativeLogLikelihoodLoss"} {
+		addCases(name,
+			gradCase{name: "mean", in: []operand{in(3, 4), labels}, build: op(name, nil)},
+			gradCase{name: "weighted", in: []operand{in(3, 4), labels, positive(4)}, build: op(name, nil)},
+			gradCase{name: "none", in: []operand{in(2, 3, 2), image}, build: op(name, graphs.Attrs{"reduction": "none"})},
+			gradCase{name: "sum with ignored labels", in: []operand{in(2, 3, 2), image, positive(3)}, build: op(name, ignore("sum"))},
+			gradCase{name: "mean with ignored labels", in: []operand{in(3, 4), labels}, build: op(name, ignore("mean"))},
+		)
+	}
+	addCases("SoftmaxCrossEntropyLoss", gradCase{name: "log-probabilities", in: []operand{in(3, 4), labels}, build: func(b *graphs.Builder, in []*Value) []*Value {
+		return b.Ops("SoftmaxCrossEntropyLoss", 2, graphs.Attrs{"reduction": "none"}, in...)
+	}})
+	addCases("DequantizeLinear",
+		gradCase{name: "tensor", in: []operand{index(0, 9, 2, 3), positive(), indices([]int{}, 3)}, build: op("DequantizeLinear", nil)},
+		gradCase{name: "axis", in: []operand{index(0, 9, 2, 3, 2), positive(3)}, build: op("DequantizeLinear", graphs.Attrs{"axis": int64(1)})},
+	)
 }

@@ -24,6 +24,7 @@ type gradCase struct {
 	batch []int
 	// refuses lists the variants in which the op has no derivative and must say so.
 	refuses []variant
+	opset   int64 // highest of the linearized programs, 18 when 0
 }
 
 // thorough takes all variants to third order, not just the static one.
@@ -481,7 +482,7 @@ func (c gradCase) checkLinearize(t *testing.T, v variant) {
 	targets, err := named(g, c.wrt())
 	require.NoError(t, err)
 	for _, p := range []Policy{Keep, Recompute} {
-		l, err := Linearize(g, outs, targets, p, 18)
+		l, err := Linearize(g, outs, targets, p, max(c.opset, 18))
 		require.NoError(t, err)
 		forward := evaluate(t, l.Forward, feeds)
 		for _, name := range outs {

@@ -37,6 +37,6 @@ func init() {
 		OpInfo{Name: "STFT", Since: 17, MinIn: 2, MaxIn: 4, MaxOut: 1, Infer: inferSTFT},
 		OpInfo{Name: "SoftmaxCrossEntropyLoss", Since: 13, MinIn: 2, MaxIn: 3, MaxOut: 2, Infer: inferClassLoss},
 		OpInfo{Name: "NegativeLogLikelihoodLoss", Since: 13, MinIn: 2, MaxIn: 3, MaxOut: 1, Infer: inferClassLoss},
-		OpInfo{Name: "DequantizeLinear", Since: 19, MinIn: 2, MaxIn: 3, MaxOut: 1, Infer: inferDequantize},
+		OpInfo{Name: "DequantizeLinear", Since: 13, MinIn: 2, MaxIn: 3, MaxOut: 1, Infer: inferDequantize},
 	)
 }
