@@ -100,6 +100,7 @@ var commands = []func(*app) *cobra.Command{
 	(*app).lossCommand,
 	(*app).trainCommand,
 	(*app).sampleCommand,
+	(*app).logzCommand,
 	(*app).plotCommand,
 }
 

@@ -112,7 +112,7 @@ func TestImportModes(t *testing.T) {
 	fail(t, exitFailure, []string{"import", src, "-o", out, "--as", "sum", "--set", "scale=2"}, "logits, spare", "--output")
 	fail(t, exitFailure, []string{"import", src, "-o", out, "--as", "sum", "--output", "logits"}, "image", "scale")
 	// x = (1, 1, 2): y = 2·(1, 2, 6).
-	want := map[string]float64{"sum": 18, "sqnorm": 4 + 16 + 144, "neglogit:1": -4, "neglogsumexp": -12 - math.Log1p(math.Exp(-10) + math.Exp(-8))}
+	want := map[string]float64{"sum": 18, "sqnorm": 4 + 16 + 144, "neglogit:1": -4, "neglogsumexp": -12 - math.Log1p(math.Exp(-10)+math.Exp(-8))}
 	for as, energy := range want {
 		succeed(t, "import", src, "-o", out, "--as", as, "--output", "logits", "--input", "image", "--set", "scale=2")
 		g, _, err := graphs.ReadFile(out)

@@ -18,6 +18,7 @@ import (
 	"github.com/onnx-ebm/onnx-ebm/internal/npy"
 	"github.com/onnx-ebm/onnx-ebm/internal/spec"
 	"github.com/onnx-ebm/onnx-ebm/samplers"
+	"github.com/onnx-ebm/onnx-ebm/samplers/diag"
 	"github.com/onnx-ebm/onnx-ebm/samplers/schedule"
 	"github.com/onnx-ebm/onnx-ebm/tools/internal/picture"
 )
@@ -228,6 +229,13 @@ func (a *app) sample(c *cobra.Command, args []string, o sampleOptions) error {
 	if o.plot != "" && e.Dim() > 2 {
 		r.cfg.KeepEnergies = true
 	}
+	if a.global.json && !r.cfg.KeepDraws {
+		if values := r.cfg.Draws() * max(1, r.cfg.Chains) * e.Dim(); values <= maxUnasked {
+			r.cfg.KeepDraws = true
+		} else {
+			a.notice("the draws would take %d MB, so coordinates are not summed up; --draws keeps them nevertheless", values>>18)
+		}
+	}
 	keep, err := a.prepareCheckpoints(o, &r, e)
 	if err != nil {
 		return err
@@ -255,7 +263,11 @@ func (a *app) sample(c *cobra.Command, args []string, o sampleOptions) error {
 		return err
 	}
 	if a.global.json {
-		if err := a.printJSON(sampleReport(result)); err != nil {
+		report, err := a.sampleReport(context.WithoutCancel(c.Context()), result, r.cfg.WithStart)
+		if err != nil {
+			return err
+		}
+		if err := a.printJSON(report); err != nil {
 			return err
 		}
 	}
@@ -267,6 +279,9 @@ func (a *app) sample(c *cobra.Command, args []string, o sampleOptions) error {
 	}
 	return nil
 }
+
+// maxUnasked is how many values of draws are kept for --json alone: 1 GiB.
+const maxUnasked = 1 << 28
 
 // prepareCheckpoints makes the folder, loads what to go on from, and has the
 // run save itself; nil if no folder was named.
@@ -387,27 +402,52 @@ func writeResult(out *outputs, r *samplers.Result, item []int64) error {
 
 // sampleJSON is what sample --json prints.
 type sampleJSON struct {
-	Chains              int    `json:"chains"`
-	Steps               int    `json:"steps"`
-	Draws               int    `json:"draws"`
-	Acceptance          number `json:"acceptance"`
-	Divergences         int    `json:"divergences"`
-	RejectedNonFinite   int    `json:"rejected_nonfinite"`
-	GradientEvaluations int    `json:"gradient_evaluations"`
+	Chains              int           `json:"chains"`
+	Steps               int           `json:"steps"`
+	Draws               int           `json:"draws"` // of each chain, those of the start left out
+	Acceptance          number        `json:"acceptance"`
+	Divergences         int           `json:"divergences"`
+	RejectedNonFinite   int           `json:"rejected_nonfinite"`
+	GradientEvaluations int           `json:"gradient_evaluations"`
+	Coordinates         *diag.Summary `json:"coordinates"` // null where there are no draws
 }
 
 // sampleReport counts what happened after the burn-in; what was spent and
 // refused is counted from the start.
-func sampleReport(r *samplers.Result) sampleJSON {
+func (a *app) sampleReport(ctx context.Context, r *samplers.Result, withStart bool) (sampleJSON, error) {
 	after := r.Sampling
 	if after.Moves == 0 {
 		after = r.Warmup
 	}
-	return sampleJSON{
+	j := sampleJSON{
 		Chains: r.N, Steps: r.Steps, Draws: r.Kept,
 		Acceptance:          number(after.Acceptance()),
 		Divergences:         after.Divergences,
 		RejectedNonFinite:   r.Warmup.RejectedNonFinite + r.Sampling.RejectedNonFinite,
 		GradientEvaluations: r.Warmup.Gradients + r.Sampling.Gradients,
 	}
+	draws := diag.Draws{X: r.Draws, Chains: r.N, Draws: r.Kept, Dim: r.Dim}
+	if withStart {
+		draws = withoutStart(draws)
+		j.Draws = draws.Draws
+	}
+	if draws.Draws < 1 || draws.X == nil {
+		return j, nil
+	}
+	var err error
+	j.Coordinates, err = diag.Summarize(ctx, draws, diag.Options{Workers: a.global.workers})
+	return j, err
+}
+
+// withoutStart leaves out the first state of each chain, which is no draw.
+func withoutStart(d diag.Draws) diag.Draws {
+	out := diag.Draws{Chains: d.Chains, Draws: d.Draws - 1, Dim: d.Dim}
+	if d.X == nil {
+		return out
+	}
+	chain := d.Draws * d.Dim
+	for c := range d.Chains {
+		out.X = append(out.X, d.X[c*chain+d.Dim:(c+1)*chain]...)
+	}
+	return out
 }

@@ -95,6 +95,33 @@ func TestEverySamplerRuns(t *testing.T) {
 	}
 }
 
+func TestSampleReport(t *testing.T) {
+	needRuntime(t)
+	dir := t.TempDir()
+	args := []string{"sample", "builtin:gaussian:dim=3:mean=2", "--sampler", "nuts", "--chains", "4", "--steps", "600", "--burn-in", "200", "--step-size", "0.3", "-o", filepath.Join(dir, "last.npy"), "--json"}
+	type report struct {
+		Draws       int
+		Acceptance  float64
+		Coordinates map[string][]float64
+	}
+	of := func(more ...string) (r report) {
+		require.NoError(t, json.Unmarshal([]byte(succeed(t, append(append([]string{}, args...), more...)...).stdout), &r))
+		return r
+	}
+	r := of()
+	require.Equal(t, 400, r.Draws)
+	require.Greater(t, r.Acceptance, 0.5)
+	for _, key := range []string{"mean", "sd", "mcse", "ess_bulk", "ess_tail", "rhat"} {
+		require.Len(t, r.Coordinates[key], 3, key)
+	}
+	for j := range 3 {
+		require.InDelta(t, 2, r.Coordinates["mean"][j], 5*r.Coordinates["mcse"][j])
+		require.InDelta(t, 1, r.Coordinates["rhat"][j], 0.05)
+	}
+	// The start is no draw, and asking for files changes nothing.
+	require.Equal(t, r, of("--draws", filepath.Join(dir, "d.npy"), "--with-start"))
+}
+
 func TestSampleResumes(t *testing.T) {
 	needRuntime(t)
 	dir := t.TempDir()
