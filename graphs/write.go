@@ -83,7 +83,7 @@ func model(g *Graph, o WriteOptions) (*onnxpb.Model, error) {
 	for _, k := range slices.Sorted(maps.Keys(g.Metadata)) {
 		m.MetadataProps = append(m.MetadataProps, &onnxpb.StringStringEntry{Key: k, Value: g.Metadata[k]})
 	}
-	w := &writer{options: o, opset: opset, names: newNames()}
+	w := &writer{options: o, opset: opset, names: newNames(), labels: map[string]bool{}}
 	m.Graph, err = w.main(g)
 	return m, err
 }
@@ -183,6 +183,10 @@ func chooseOpset(g *Graph, o WriteOptions) (int64, error) {
 	return opset, err
 }
 
+// countsOutputs lists ops that have all their outputs also where nobody uses them: ONNX Runtime's kernel of Split writes to each, and the outputs
+// of bodies must be as many.
+var countsOutputs = map[string]bool{"Split": true, "If": true, "Loop": true, "Scan": true}
+
 // names hands out names that are unique in the whole file, bodies included.
 type names struct {
 	taken map[string]bool
@@ -221,6 +225,7 @@ type writer struct {
 	options WriteOptions
 	opset   int64
 	names   *names
+	labels  map[string]bool // names of nodes written, which a runtime wants to be unique
 }
 
 // level is the graph that is being written: the main graph or a body in it.
@@ -373,7 +378,10 @@ func (w *writer) nodes(g *Graph, l *level) error {
 }
 
 func (w *writer) node(n *Node, l *level, used map[*Value]int) (*onnxpb.Node, error) {
-	p := &onnxpb.Node{OpType: n.Op, Domain: n.Domain, Name: n.Name}
+	p := &onnxpb.Node{OpType: n.Op, Domain: n.Domain}
+	if !w.labels[n.Name] {
+		p.Name, w.labels[n.Name] = n.Name, true
+	}
 	for _, v := range n.In {
 		if v == nil {
 			p.Input = append(p.Input, "")
@@ -400,7 +408,7 @@ func (w *writer) node(n *Node, l *level, used map[*Value]int) (*onnxpb.Node, err
 		name := l.names[v]
 		switch {
 		case name != "":
-		case i > 0 && used[v] == 0:
+		case i > 0 && used[v] == 0 && !countsOutputs[n.Op]:
 			p.Output = append(p.Output, "")
 			continue
 		default:
@@ -412,7 +420,7 @@ func (w *writer) node(n *Node, l *level, used map[*Value]int) (*onnxpb.Node, err
 		}
 		p.Output = append(p.Output, name)
 	}
-	if n.Op != "Split" { // its outputs are counted
+	if !countsOutputs[n.Op] {
 		for len(p.Output) > 1 && p.Output[len(p.Output)-1] == "" {
 			p.Output = p.Output[:len(p.Output)-1]
 		}
