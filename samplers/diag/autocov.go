@@ -1,87 +1,108 @@
 package diag
 
-import (
-	"math/bits"
-
-	"gonum.org/v1/gonum/dsp/fourier"
-)
-
-// autocov computes autocovariances of rows of one length by FFT.
+// autocov computes autocovariances of rows of n values by FFT.
 type autocov struct {
-	n     int // length of a row
-	fft   *fourier.CmplxFFT
+	n     int
+	plans []*fft // of growing size; the last one reaches all lags
 	z     []complex128
-	power []complex128
+	power []float64
 	means []float64
 }
 
 func newAutocov(n int) *autocov {
-	m := fastLength(2 * n)
-	return &autocov{n: n, fft: fourier.NewCmplxFFT(m), z: make([]complex128, m), power: make([]complex128, m)}
-}
-
-// fastLength is the smallest length from n on with no prime factor above 5.
-func fastLength(n int) int {
-	best := 1 << bits.Len(uint(n-1))
-	for five := 1; five < best; five *= 5 {
-		for m := five; m < best; m *= 3 {
-			twos := m
-			for twos < n {
-				twos *= 2
-			}
-			best = min(best, twos)
-		}
+	all := powerOfTwo(2 * n)
+	a := &autocov{n: n, z: make([]complex128, all), power: make([]float64, all)}
+	// Chains that mix need few lags, and those may take half of the length.
+	if some := powerOfTwo(n + n/8); some < all {
+		a.plans = append(a.plans, newFFT(some))
 	}
-	return best
+	a.plans = append(a.plans, newFFT(all))
+	return a
 }
 
-// mean returns the autocovariances (1/n)Σ(xᵢ−x̄)(xᵢ₊ₜ−x̄), averaged over the rows
-// of x, at lags 0 … n−1 as real parts of a slice that lives until the next call,
-// and the rows' means x̄.
+// covariances are those of some rows at the lags below their number.
+type covariances struct {
+	a     *autocov
+	rows  []float64
+	plan  int
+	means []float64 // of the rows
+	acov  []complex128
+}
+
+// of prepares the autocovariances (1/n)Σ(xᵢ−x̄)(xᵢ₊ₜ−x̄), averaged over the rows
+// [m, n]. They live until the next call.
+func (a *autocov) of(rows []float64) *covariances {
+	a.means = a.means[:0]
+	for r := 0; r < len(rows); r += a.n {
+		a.means = append(a.means, mean(rows[r:r+a.n]))
+	}
+	c := &covariances{a: a, rows: rows, means: a.means}
+	c.transform()
+	return c
+}
+
+// at is the autocovariance at a lag below n.
+func (c *covariances) at(lag int) float64 {
+	if lag >= len(c.acov) {
+		c.plan++
+		c.transform()
+	}
+	return real(c.acov[lag])
+}
+
+// transform finds the lags that the plan reaches.
 //
 // Two rows share one complex transform: with z = a + ib, the real part of the
 // inverse transform of |Z|² is the sum of both autocorrelations, as their cross
 // terms are odd in the frequency. Power is additive, so one inverse serves all.
-func (a *autocov) mean(x []float64) (acov []complex128, means []float64) {
-	rows := len(x) / a.n
-	a.means = a.means[:0]
-	for r := range rows {
-		a.means = append(a.means, mean(x[r*a.n:(r+1)*a.n]))
-	}
-	clear(a.power)
-	for r := 0; r < rows; r += 2 {
-		clear(a.z[a.n:])
-		first := x[r*a.n : (r+1)*a.n]
-		if r+1 == rows {
-			for i, v := range first {
-				a.z[i] = complex(v-a.means[r], 0)
-			}
-		} else {
-			second := x[(r+1)*a.n : (r+2)*a.n]
-			for i, v := range first {
-				a.z[i] = complex(v-a.means[r], second[i]-a.means[r+1])
-			}
-		}
-		a.fft.Coefficients(a.z, a.z)
-		for i, v := range a.z {
-			a.power[i] += complex(real(v)*real(v)+imag(v)*imag(v), 0)
+func (c *covariances) transform() {
+	a, f := c.a, c.a.plans[c.plan]
+	z, power := a.z[:f.size], a.power[:f.size]
+	clear(power)
+	for r := 0; r < len(c.means); r += 2 {
+		c.load(z, r)
+		f.forward(z)
+		for i, v := range z {
+			power[i] += real(v)*real(v) + imag(v)*imag(v)
 		}
 	}
-	// The transform of something real and even is its own inverse but for scale.
-	a.fft.Coefficients(a.z, a.power)
-	scale := complex(1/(float64(len(a.z))*float64(a.n)*float64(rows)), 0)
-	for i := range a.n {
-		a.z[i] *= scale
+	for i, p := range power {
+		z[i] = complex(p, 0)
 	}
-	return a.z[:a.n], a.means
+	f.backward(z)
+	// A sequence of n padded to size wraps around at lags above size−n.
+	c.acov = z[:min(a.n, f.size-a.n+1)]
+	scale := 1 / (float64(f.size) * float64(len(c.rows)))
+	for i, v := range c.acov {
+		c.acov[i] = complex(real(v)*scale, 0)
+	}
 }
 
+// load sets z to row r less its mean, plus i times the next one, then zeros.
+func (c *covariances) load(z []complex128, r int) {
+	n := c.a.n
+	first, m := c.rows[r*n:(r+1)*n], c.means[r]
+	if r+1 < len(c.means) {
+		second, m2 := c.rows[(r+1)*n:(r+2)*n], c.means[r+1]
+		for i, v := range first {
+			z[i] = complex(v-m, second[i]-m2)
+		}
+	} else {
+		for i, v := range first {
+			z[i] = complex(v-m, 0)
+		}
+	}
+	clear(z[n:])
+}
+
+// mean is taken about the first value, so that it is exact for a constant. It is
+// NaN if one is infinite.
 func mean(x []float64) float64 {
 	sum := 0.0
 	for _, v := range x {
-		sum += v
+		sum += v - x[0]
 	}
-	return sum / float64(len(x))
+	return x[0] + sum/float64(len(x))
 }
 
 // variance is Σ(x−x̄)²/(n−1).

@@ -64,10 +64,10 @@ func (s *series) ess(rows []float64) float64 {
 	if spread(rows) < constantWithin {
 		return size
 	}
-	acov, means := s.acov.mean(rows)
-	within := real(acov[0]) * n / (n - 1)
-	total := real(acov[0]) + variance(means) // var⁺
-	rho := func(t int) float64 { return 1 - (within-real(acov[t]))/total }
+	acov := s.acov.of(rows)
+	within := acov.at(0) * n / (n - 1)
+	total := acov.at(0) + variance(acov.means) // var⁺
+	rho := func(t int) float64 { return 1 - (within-acov.at(t))/total }
 
 	tau := math.Max(integratedTime(s.rho, rho), 1/math.Log10(size))
 	if hasNaN(s.rho) {
@@ -111,7 +111,12 @@ func integratedTime(kept []float64, rho func(lag int) float64) float64 {
 func spread(x []float64) float64 {
 	lo, hi := x[0], x[0]
 	for _, v := range x {
-		lo, hi = math.Min(lo, v), math.Max(hi, v)
+		if v < lo {
+			lo = v
+		}
+		if v > hi {
+			hi = v
+		}
 	}
 	return hi - lo
 }

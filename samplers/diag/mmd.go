@@ -42,7 +42,7 @@ func MMD(ctx context.Context, x, y []float32, d int, o MMDOptions) (MMDResult, e
 		return MMDResult{}, err
 	}
 	kernel := newGaussians(bandwidths)
-	sum := func(p points, other *points) (s float64) {
+	over := func(p points, other *points) (s float64) {
 		if err == nil {
 			s, err = sumPairs(ctx, o.Workers, p, other, func(b *pairBuffer, t, i, u, m int) float64 {
 				q := b.q[:m]
@@ -51,13 +51,13 @@ func MMD(ctx context.Context, x, y []float32, d int, o MMDOptions) (MMDResult, e
 				} else {
 					p.squaredDistances(q, t, i, *other, u)
 				}
-				return kernel.sum(q)
+				return kernel.sum(q, b.k[:m])
 			})
 		}
 		return s
 	}
 	px, py := newPoints(x, d), newPoints(y, d)
-	xx, yy, xy := sum(px, nil), sum(py, nil), sum(px, &py)
+	xx, yy, xy := over(px, nil), over(py, nil), over(px, &py)
 	if err != nil {
 		return MMDResult{}, fmt.Errorf("diag: %w", err)
 	}
@@ -114,20 +114,46 @@ func newGaussians(bandwidths []float64) gaussians {
 	return out
 }
 
-// sum is the sum over q of the mean kernel.
-func (g gaussians) sum(q []float64) float64 {
+// sum is the sum over q of the mean kernel; k is scratch of the same length.
+// Kernels are the outer loop so that no multiplication waits for another.
+func (g gaussians) sum(q, k []float64) float64 {
 	total := 0.0
-	for _, v := range q {
-		k := 0.0
-		for _, one := range g {
-			if one.squarings == 0 {
-				k = math.Exp(one.factor * v)
+	for _, one := range g {
+		switch one.squarings {
+		case 0:
+			for j, v := range q {
+				k[j] = math.Exp(one.factor * v)
 			}
-			for range one.squarings {
-				k *= k
+		case 2: // bandwidths that halve
+			for j, v := range k {
+				v *= v
+				k[j] = v * v
 			}
-			total += k
+		default:
+			for j, v := range k {
+				for range one.squarings {
+					v *= v
+				}
+				k[j] = v
+			}
 		}
+		total += sum(k)
 	}
 	return total / float64(len(g))
+}
+
+// sum adds in four interleaved parts, which is quicker than one after another
+// and no less accurate.
+func sum(x []float64) float64 {
+	var a, b, c, d float64
+	for ; len(x) >= 4; x = x[4:] {
+		a += x[0]
+		b += x[1]
+		c += x[2]
+		d += x[3]
+	}
+	for _, v := range x {
+		a += v
+	}
+	return (a + b) + (c + d)
 }

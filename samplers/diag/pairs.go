@@ -59,24 +59,12 @@ func (p points) squaredDistances(q []float64, t, i int, other points, u int) {
 	}
 }
 
-// dots sets s[j] to the scalar product of point i of tile t and point j of
-// tile u.
-func (p points) dots(s []float64, t, i, u int) {
-	clear(s)
-	for k := range p.d {
-		v := p.column(t, k)[i]
-		for j, w := range p.column(u, k)[:len(s)] {
-			s[j] += v * w
-		}
-	}
-}
-
 // pairTile sums over pairs of one tile: row i of tile t with the first m points
 // of tile u.
 type pairTile func(buffer *pairBuffer, t, i, u, m int) float64
 
 // pairBuffer is the scratch of one worker.
-type pairBuffer struct{ q, s, r [tilePoints]float64 }
+type pairBuffer struct{ q, k, r [tilePoints]float64 }
 
 // sumPairs adds f over all pairs of a point of p and one of other; over unordered pairs i ≠ j of
 // p if other is nil. Tiles are added up in their order, whoever computed them.
@@ -131,11 +119,11 @@ func checkPoints(what string, x []float32, d int) (int, error) {
 }
 
 // medianPoints is how many points the median heuristic looks at.
-const medianPoints = 1000
+const medianPoints = 500
 
 // MedianDistance is the median of the positive distances between points [N, d]
 // of the sets taken together, the usual length scale of a kernel. Of more than
-// 1000 points it looks at 1000, evenly spaced. It is an error if all coincide.
+// 500 points it looks at 500, evenly spaced. It is an error if all coincide.
 func MedianDistance(d int, sets ...[]float32) (float64, error) {
 	var all []float32
 	for i, x := range sets {
