@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -65,7 +66,10 @@ func (a *app) root() *cobra.Command {
 		Short: "Energy-based models on ONNX Runtime",
 		Long: `Trains, samples and inspects energy-based models, p(x) ∝ exp(−E(x)), kept as ONNX files.
 
-` + modelHelp,
+` + modelHelp + `
+
+Exit codes: 0 success, 2 wrong usage, 1 everything else. A failed command leaves its outputs as they were.`,
+		Version: version(),
 		Example: `  onnx-ebm doctor
   onnx-ebm train --data two-moons --model mlp:128,128 --loss dsm:sigma=0.2 -o moons.onnx --steps 2000
   onnx-ebm sample moons.onnx --chains 500 --steps 1000 --step-size 0.005 -o samples.npy
@@ -87,6 +91,14 @@ func (a *app) root() *cobra.Command {
 		root.AddCommand(make(a))
 	}
 	return root
+}
+
+// version is the module's, as the build knows it.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
 }
 
 // commands makes every command, in the order of the help.

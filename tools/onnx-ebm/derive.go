@@ -70,7 +70,7 @@ func (a *app) deriveCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error { return a.derive(c, args, what, out) },
 	}
 	c.Flags().StringVar(&what, "what", "", names)
-	c.Flags().StringVarP(&out, "out", "o", "", "output: the derived file")
+	c.Flags().StringVarP(&out, "out", "o", "", "output `FILE`: the derived file")
 	return c
 }
 

@@ -34,15 +34,15 @@ Without outputs, or with --json, a summary is printed.
 		RunE: func(c *cobra.Command, args []string) error { return a.eval(c, args, o) },
 	}
 	f := c.Flags()
-	f.StringVar(&o.in, "in", "", "where to evaluate: x.npy [N, D…]")
-	f.StringVar(&o.energy, "energy", "", "output: E [N]")
-	f.StringVar(&o.gradient, "gradient", "", "output: ∇E [N, D…]")
-	f.StringVar(&o.score, "score", "", "output: −∇E [N, D…]")
-	f.StringVar(&o.vector, "vector", "", "direction v [N, D…] of --hvp")
-	f.StringVar(&o.hvp, "hvp", "", "output: ∇²E·v [N, D…]")
-	f.StringVar(&o.laplacian, "laplacian", "", "output: tr ∇²E [N]")
+	f.StringVar(&o.in, "in", "", "`FILE`: where to evaluate, [N, D…]")
+	f.StringVar(&o.energy, "energy", "", "output `FILE`: E [N]")
+	f.StringVar(&o.gradient, "gradient", "", "output `FILE`: ∇E [N, D…]")
+	f.StringVar(&o.score, "score", "", "output `FILE`: −∇E [N, D…]")
+	f.StringVar(&o.vector, "vector", "", "`FILE` of the direction v [N, D…] of --hvp")
+	f.StringVar(&o.hvp, "hvp", "", "output `FILE`: ∇²E·v [N, D…]")
+	f.StringVar(&o.laplacian, "laplacian", "", "output `FILE`: tr ∇²E [N]")
 	f.Float64Var(&o.logZ, "log-z", 0, "log Z, the C of --log-density")
-	f.StringVar(&o.logDense, "log-density", "", "output: −E − C [N]")
+	f.StringVar(&o.logDense, "log-density", "", "output `FILE`: −E − C [N]")
 	a.global.addJSON(f)
 	a.global.addRuntime(f)
 	return c

@@ -31,7 +31,7 @@ func (g *global) addCommon(f *pflag.FlagSet) {
 func (g *global) addRuntime(f *pflag.FlagSet) {
 	f.StringVar(&g.device, "device", "cpu", "where to run: cpu, cuda or cuda:K")
 	f.IntVar(&g.workers, "workers", 0, "threads that run tiles of the batch (default: as many as cores); results do not depend on it")
-	f.StringVar(&g.library, "runtime", "", "ONNX Runtime library, a file or its folder (default: searched for, see doctor)")
+	f.StringVar(&g.library, "runtime", "", "ONNX Runtime library, a `FILE` or its folder (default: searched for, see doctor)")
 }
 
 func (g *global) addSeed(f *pflag.FlagSet) {

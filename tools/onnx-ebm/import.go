@@ -39,10 +39,10 @@ A fixed batch size becomes dynamic. A model whose rows influence each other is r
 		RunE: func(c *cobra.Command, args []string) error { return a.importModel(c, args, o) },
 	}
 	f := c.Flags()
-	f.StringVarP(&o.out, "out", "o", "", "output: the energy file")
-	f.StringVar(&o.input, "input", "", "the input that becomes x (default: the only float input)")
-	f.StringVar(&o.output, "output", "", "the output that the energy is made of (default: the only one)")
-	f.StringArrayVar(&o.set, "set", nil, "value of another input: NAME=NUMBER fills its shape, NAME=@FILE.npy; may be repeated")
+	f.StringVarP(&o.out, "out", "o", "", "output `FILE`: the energy file")
+	f.StringVar(&o.input, "input", "", "`NAME` of the input that becomes x (default: the only float input)")
+	f.StringVar(&o.output, "output", "", "`NAME` of the output that the energy is made of (default: the only one)")
+	f.StringArrayVar(&o.set, "set", nil, "`NAME=VALUE` of another input: a number fills its shape; or NAME=@FILE.npy; may be repeated")
 	f.StringVar(&o.as, "as", "identity", "identity, negate, sum, sqnorm, neglogsumexp or neglogit:K")
 	a.global.addRuntime(f)
 	return c

@@ -22,7 +22,7 @@ func (a *app) inspectCommand() *cobra.Command {
 		Long: `Shows inputs, outputs, opset, the ops with their number and whether they have gradients, and the parameters of the
 energy: float initializers that E depends on, trainable or not. Any .onnx file can be inspected.
 
-` + modelHelp,
+` + modelHelp + "\n\n" + builtinHelp(),
 		Example: `  onnx-ebm inspect model.onnx
   onnx-ebm inspect builtin:rings --json`,
 		RunE: func(c *cobra.Command, args []string) error { return a.inspect(c, args) },

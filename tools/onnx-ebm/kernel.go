@@ -27,13 +27,13 @@ var kernelFlagNames = []string{
 }
 
 func (k *kernelFlags) add(f *pflag.FlagSet) {
-	f.StringVar(&k.stepSize, "step-size", "", "SCHEDULE of the step size")
-	f.StringVar(&k.temperature, "temperature", "", "SCHEDULE of the temperature T (default 1)")
+	f.StringVar(&k.stepSize, "step-size", "", "`SCHEDULE` of the step size")
+	f.StringVar(&k.temperature, "temperature", "", "`SCHEDULE` of the temperature T (default 1)")
 	f.IntVar(&k.leapfrogs, "leapfrog", 0, "hmc: leapfrog steps of a proposal (default 10)")
 	f.Float64Var(&k.jitter, "jitter", 0, "hmc: draw each ε from ε(1±jitter), within [0, 1)")
-	f.StringVar(&k.friction, "friction", "", "underdamped: SCHEDULE of the friction γ (default 1)")
-	f.StringVar(&k.momentum, "momentum", "", "nesterov: SCHEDULE of the momentum μ (default 0.9)")
-	f.StringVar(&k.mass, "mass", "", "hmc, nuts: mass matrix, a .npy [D] or [D,D] (default: the identity, or adapted)")
+	f.StringVar(&k.friction, "friction", "", "underdamped: `SCHEDULE` of the friction γ (default 1)")
+	f.StringVar(&k.momentum, "momentum", "", "nesterov: `SCHEDULE` of the momentum μ (default 0.9)")
+	f.StringVar(&k.mass, "mass", "", "hmc, nuts: mass matrix, a `FILE` [D] or [D,D] (default: the identity, or adapted)")
 	f.BoolVar(&k.denseMass, "dense-mass", false, "hmc, nuts: adapt a full mass matrix")
 	f.Float64Var(&k.targetAccept, "target-accept", 0, "mean acceptance to adapt to (default 0.8 for hmc and nuts; mala and rwm adapt with --adapt only)")
 	f.IntVar(&k.maxDepth, "max-depth", 0, "nuts: doublings at most (default 10)")

@@ -2,18 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/onnx-ebm/onnx-ebm/ebm"
 	"github.com/onnx-ebm/onnx-ebm/graphs"
 	"github.com/onnx-ebm/onnx-ebm/models"
 )
-
-const modelHelp = `MODEL is an energy file (made by import or train), any other .onnx file with one float input and one
-number a row as its output, or a builtin, also weighted and added up:
-  energy.onnx
-  builtin:double-well:dim=2:h=2
-  builtin:gaussian+0.5*builtin:rings`
 
 // model is a MODEL of the command line, read.
 type model struct {
@@ -35,6 +31,9 @@ func readModel(text string) (*model, error) {
 	if models.IsBuiltin(text) {
 		m, err := models.Builtin(text)
 		if err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
 			return nil, &usageError{err}
 		}
 		return &model{text, m.Graph, true}, nil

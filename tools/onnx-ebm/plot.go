@@ -37,28 +37,14 @@ with samples and data over it. Without --range the picture holds all of these, o
 		RunE: func(c *cobra.Command, args []string) error { return a.plot(c, args, o) },
 	}
 	f := c.Flags()
-	f.StringVarP(&o.out, "out", "o", "", "output: a .png")
-	f.StringVar(&o.samples, "samples", "", "samples [N, D] or draws [chains, draws, D]")
-	f.StringVar(&o.data, "data", "", "DATA to draw")
+	f.StringVarP(&o.out, "out", "o", "", "output `FILE`: a .png")
+	f.StringVar(&o.samples, "samples", "", "`FILE` of samples [N, D] or draws [chains, draws, D]")
+	f.StringVar(&o.data, "data", "", "`DATA` to draw")
 	f.StringVar(&o.rangeText, "range", "", "xmin,xmax,ymin,ymax, or xmin,xmax where D = 1")
 	f.BoolVar(&o.log, "log", false, "colours by log(1 + E − min E)")
 	a.global.addSeed(f)
 	a.global.addRuntime(f)
 	return c
-}
-
-// dataHelp describes DATA.
-func dataHelp() string {
-	var b strings.Builder
-	b.WriteString("DATA is a .npy, .npz, .csv or IDX file, a folder of PNG images, or a set:")
-	for _, s := range data.Sets() {
-		name := s.Name
-		if s.Keys != "" {
-			name += ":" + s.Keys
-		}
-		fmt.Fprintf(&b, "\n  %-46s %s", name, s.About)
-	}
-	return b.String()
 }
 
 // box is the part of space that is drawn: one or two pairs of limits.

@@ -19,7 +19,6 @@ import (
 	"github.com/onnx-ebm/onnx-ebm/internal/spec"
 	"github.com/onnx-ebm/onnx-ebm/samplers"
 	"github.com/onnx-ebm/onnx-ebm/samplers/diag"
-	"github.com/onnx-ebm/onnx-ebm/samplers/schedule"
 	"github.com/onnx-ebm/onnx-ebm/tools/internal/picture"
 )
 
@@ -54,15 +53,15 @@ func (a *app) sampleCommand() *cobra.Command {
 	f.IntVar(&o.burnIn, "burn-in", 0, "iterations before the first draw")
 	f.IntVar(&o.thin, "thin", 1, "keep every T-th iteration")
 	f.IntVar(&o.adapt, "adapt", 0, "adapt in the first N iterations, N ≤ burn-in (default: burn-in, for samplers that adapt); 0: never")
-	f.StringVar(&o.init, "init", "", "first states [chains, D…] (default: N(0, I))")
-	f.StringVar(&o.clamp, "clamp", "", "LO,HI: keep every coordinate within")
+	f.StringVar(&o.init, "init", "", "`FILE` of first states [chains, D…] (default: N(0, I))")
+	f.StringVar(&o.clamp, "clamp", "", "`LO,HI`: keep every coordinate within")
 	f.StringVar(&o.clampMode, "clamp-mode", "clamp", "clamp (to the nearest point; a Metropolis proposal outside is rejected) or reflect")
-	f.StringVarP(&o.out, "out", "o", "", "output: last states [chains, D…]")
-	f.StringVar(&o.draws, "draws", "", "output: draws after burn-in and thinning [chains, draws, D…]")
+	f.StringVarP(&o.out, "out", "o", "", "output `FILE`: last states [chains, D…]")
+	f.StringVar(&o.draws, "draws", "", "output `FILE`: draws after burn-in and thinning [chains, draws, D…]")
 	f.BoolVar(&o.withStart, "with-start", false, "put the first state, and its energy, before the draws")
-	f.StringVar(&o.energies, "energies", "", "output: energies of the draws [chains, draws]")
-	f.StringVar(&o.plot, "plot", "", "output: a .png of the energy with the samples (D = 1 or 2), or of the energies by iteration")
-	f.StringVar(&o.checkpoint, "checkpoint", "", "folder of a checkpoint")
+	f.StringVar(&o.energies, "energies", "", "output `FILE`: energies of the draws [chains, draws]")
+	f.StringVar(&o.plot, "plot", "", "output `FILE`: a .png of the energy with the samples (D = 1 or 2), or of the energies by iteration")
+	f.StringVar(&o.checkpoint, "checkpoint", "", "`FOLDER` of a checkpoint")
 	f.IntVar(&o.every, "every", 1000, "steps from one checkpoint to the next")
 	f.BoolVar(&o.resume, "resume", false, "go on from the checkpoint, to --steps in all")
 	o.kernel.add(f)
@@ -79,7 +78,8 @@ The same seed gives the same bytes for any number of workers. Ctrl-C writes what
 
 --step-size is η of x ← x − η∇E + √(2ηT)ε for langevin, mala, annealed-langevin and parallel-tempering, the proposal's
 standard deviation for rwm, the leapfrog ε for hmc and nuts, the time step for underdamped, η for the two descents.
-SCHEDULE is ` + strings.Join(schedule.Forms(), ", ") + `.
+
+` + scheduleHelp() + `
 
 Samplers, and the flags that each heeds beside those of all:
 `)

@@ -56,7 +56,8 @@ Losses, with the defaults of their options:
   ` + strings.Join(losses.Usages(), "\n  ") + `
 Optimizers:
   ` + strings.Join(optim.Usages(), "\n  ") + `
-SCHEDULE is ` + strings.Join(schedule.Forms(), ", ") + `.
+
+` + scheduleHelp() + `
 
 ` + dataHelp(),
 		Example: `  onnx-ebm train --data two-moons --model mlp:128,128 --loss dsm:sigma=0.2 --steps 2000 -o moons.onnx
@@ -64,54 +65,41 @@ SCHEDULE is ` + strings.Join(schedule.Forms(), ", ") + `.
 		RunE: func(c *cobra.Command, args []string) error { return a.train(c, args, o) },
 	}
 	f := c.Flags()
-	f.StringVar(&o.data, "data", "", "DATA to learn")
+	f.StringVar(&o.data, "data", "", "`DATA` to learn")
 	f.StringVar(&o.model, "model", "", "a NET, or an energy file to go on with")
 	f.StringVar(&o.loss, "loss", "", strings.Join(losses.Names(), ", "))
-	f.StringVarP(&o.out, "out", "o", "", "output: the energy file")
+	f.StringVarP(&o.out, "out", "o", "", "output `FILE`: the energy file")
 	f.IntVar(&o.cfg.Steps, "steps", 0, "updates in all")
 	f.IntVar(&o.cfg.Epochs, "epochs", 0, "passes over the data, instead of --steps")
 	f.IntVar(&o.cfg.Batch, "batch", train.DefaultBatch, "items a batch")
 	f.IntVar(&o.cfg.Accumulate, "accumulate", 1, "batches a step")
-	f.StringVar(&o.lr, "lr", "1e-3", "SCHEDULE of the learning rate")
+	f.StringVar(&o.lr, "lr", "1e-3", "`SCHEDULE` of the learning rate")
 	f.StringVar(&o.optimizer, "optimizer", "adam", strings.Join(optim.Names(), ", ")+", with options after a colon")
 	f.Float64Var(&o.cfg.ClipNorm, "clip-norm", 0, "largest Euclidean norm of the gradient (default: no limit)")
 	f.Float64Var(&o.cfg.EMA, "ema", 0, "decay of an average of the parameters, which is what is saved (default: none)")
 	f.StringVar(&o.sampler, "sampler", "langevin", "sampler of mle, cd and pcd: "+strings.Join(samplers.Names(), ", "))
 	f.IntVar(&o.samplerSteps, "sampler-steps", 0, "its steps, the k of the loss (default 10)")
-	f.StringVar(&o.stepSize, "step-size", "", "SCHEDULE of its step size, from the beginning at every call (default 0.01)")
-	f.StringVar(&o.temperature, "temperature", "", "SCHEDULE of its temperature (default 1)")
-	f.StringVar(&o.clamp, "clamp", "", "LO,HI: keep its chains within")
+	f.StringVar(&o.stepSize, "step-size", "", "`SCHEDULE` of its step size, from the beginning at every call (default 0.01)")
+	f.StringVar(&o.temperature, "temperature", "", "`SCHEDULE` of its temperature (default 1)")
+	f.StringVar(&o.clamp, "clamp", "", "`LO,HI`: keep its chains within")
 	f.BoolVar(&o.standardize, "standardize", true, "let a NET see data of mean 0 and standard deviation 1; part of the written graph")
-	f.StringArrayVar(&o.trainOnly, "train-only", nil, "glob of parameter names: train only these; may be repeated")
-	f.StringArrayVar(&o.freeze, "freeze", nil, "glob of parameter names: leave these as they are; may be repeated")
-	f.StringVar(&o.validation, "validation", "", "DATA for the validation loss")
+	f.StringArrayVar(&o.trainOnly, "train-only", nil, "`GLOB` of parameter names: train only these; may be repeated")
+	f.StringArrayVar(&o.freeze, "freeze", nil, "`GLOB` of parameter names: leave these as they are; may be repeated")
+	f.StringVar(&o.validation, "validation", "", "`DATA` for the validation loss")
 	f.IntVar(&o.cfg.ValidateEvery, "validate-every", 0, "steps from one validation to the next (default: an epoch, but 100 at least)")
 	f.IntVar(&o.cfg.Patience, "patience", 0, "stop after so many validations without a better loss, and keep the best parameters")
 	f.StringVar(&o.nonFinite, "non-finite", "stop", "a step that is not finite: stop or skip; it never changes parameters")
-	f.StringVar(&o.cfg.Log, "log", "", "output: FILE.csv or FILE.jsonl, a row a step")
+	f.StringVar(&o.cfg.Log, "log", "", "output `FILE`: FILE.csv or FILE.jsonl, a row a step")
 	f.IntVar(&o.cfg.LogEvery, "log-every", 1, "steps from one row to the next")
-	f.StringVar(&o.cfg.TensorBoard, "tensorboard", "", "output: folder of a TensorBoard event file")
-	f.StringVar(&o.cfg.Checkpoint, "checkpoint", "", "folder of checkpoints")
+	f.StringVar(&o.cfg.TensorBoard, "tensorboard", "", "output `FOLDER` of a TensorBoard event file")
+	f.StringVar(&o.cfg.Checkpoint, "checkpoint", "", "`FOLDER` of checkpoints")
 	f.IntVar(&o.cfg.CheckpointEvery, "every", train.DefaultCheckpointEvery, "steps from one checkpoint to the next")
 	f.BoolVar(&o.cfg.Resume, "resume", false, "go on from the newest complete checkpoint")
-	f.StringVar(&o.plot, "plot", "", "output: the curve of the loss, a .png")
+	f.StringVar(&o.plot, "plot", "", "output `FILE`: the curve of the loss, a .png")
 	a.global.addSeed(f)
 	a.global.addJSON(f)
 	a.global.addRuntime(f)
 	return c
-}
-
-// entries lists names with their keys and formulas.
-func entries(list []models.Entry) string {
-	var b strings.Builder
-	for _, e := range list {
-		fmt.Fprintf(&b, "  %s", e.Name)
-		for _, k := range e.Keys {
-			fmt.Fprintf(&b, ":%s", k)
-		}
-		fmt.Fprintf(&b, "\n      %s\n", e.Formula)
-	}
-	return b.String()
 }
 
 // chained are the losses that run chains.
