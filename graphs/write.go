@@ -183,9 +183,9 @@ func chooseOpset(g *Graph, o WriteOptions) (int64, error) {
 	return opset, err
 }
 
-// countsOutputs lists ops that have all their outputs also where nobody uses them: ONNX Runtime's kernel of Split writes to each, and the outputs
-// of bodies must be as many.
-var countsOutputs = map[string]bool{"Split": true, "If": true, "Loop": true, "Scan": true}
+// countsOutputs lists ops that have all their outputs also where nobody uses them: ONNX Runtime asks for both of TopK, its kernel of Split writes
+// to each, and the outputs of bodies must be as many.
+var countsOutputs = map[string]bool{"Split": true, "TopK": true, "If": true, "Loop": true, "Scan": true}
 
 // names hands out names that are unique in the whole file, bodies included.
 type names struct {
