@@ -113,6 +113,7 @@ var commands = []func(*app) *cobra.Command{
 	(*app).trainCommand,
 	(*app).sampleCommand,
 	(*app).logzCommand,
+	(*app).diagnoseCommand,
 	(*app).plotCommand,
 }
 
