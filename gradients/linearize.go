@@ -57,13 +57,16 @@ func Linearize(f *graphs.Graph, outs []string, wrt []*Value, p Policy, maxOpset 
 	return cut(graphs.Prune(&forward), graphs.Prune(&pullback))
 }
 
-// Finalize simplifies a graph, decomposes ops newer than maxOpset, and simplifies what came of it.
+// Finalize simplifies a graph, decomposes ops newer than maxOpset and those that the CPU computes slowly, and simplifies what came of it.
 func Finalize(g *graphs.Graph, maxOpset int64) (*graphs.Graph, error) {
 	g, err := graphs.Simplify(g)
 	if err != nil {
 		return nil, err
 	}
 	if g, err = graphs.Lower(g, maxOpset); err != nil {
+		return nil, err
+	}
+	if g, err = graphs.LowerNorms(g); err != nil {
 		return nil, err
 	}
 	return graphs.Simplify(g)
