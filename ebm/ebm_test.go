@@ -40,7 +40,7 @@ type fixture struct {
 }
 
 // maxTier is the highest tier of reference models that must agree.
-const maxTier = 1
+const maxTier = 4
 
 func fixtures(t *testing.T) map[string]fixture {
 	dir := "../../shared/fixtures"
