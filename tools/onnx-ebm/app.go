@@ -115,6 +115,7 @@ var commands = []func(*app) *cobra.Command{
 	(*app).logzCommand,
 	(*app).diagnoseCommand,
 	(*app).plotCommand,
+	(*app).benchCommand,
 }
 
 // checkCommand finds a wrong command before its flags are looked at.
