@@ -54,7 +54,7 @@ func requireTree(t *testing.T, want, got *Tree) {
 }
 
 func TestRoundTrip(t *testing.T) {
-	for _, elements := range []int{1, 2, 7, 12, 40, 100, chunkElements} {
+	for _, elements := range []int{1, 7, 40, chunkElements} {
 		for _, shape := range [][2]int{{1, 1}, {3, 5}, {7, 4}} {
 			folder := filepath.Join(t.TempDir(), "s")
 			want := sample(shape[0], shape[1])
