@@ -6,7 +6,7 @@ type fusion func(b *Builder, n *Node, single func(i int) bool) *Value
 var fusions = map[string][]fusion{
 	"Add": {factorSum, gemmAddend},
 	"Sub": {factorSum},
-	"Mul": {scaleGemm},
+	"Mul": {scaleGemm, scaleSmaller},
 }
 
 // fuse applies the rewrites that need to know who else uses a value, hence the whole graph.
@@ -104,4 +104,34 @@ func scaleGemm(b *Builder, n *Node, single func(int) bool) *Value {
 		return b.Op("Gemm", gemmAttrs(float32(alpha), 1, p.Node.Int("transA", 0) != 0, p.Node.Int("transB", 0) != 0), p.Node.In...)
 	}
 	return nil
+}
+
+// scaleSmaller: a scalar factor of a product goes to the operand that is broadcast, which has fewer elements: (a·b)·c = (a·c)·b.
+func scaleSmaller(b *Builder, n *Node, single func(int) bool) *Value {
+	for i := range 2 {
+		p, c := n.In[i], n.In[1-i]
+		if _, ok := scalar(c); !ok || !single(i) || !is(p, "Mul") || !keepsType(n, p) {
+			continue
+		}
+		for j := range 2 {
+			small, big := p.Node.In[j], p.Node.In[1-j]
+			if broadcasts(small, p) && !broadcasts(big, p) && small.Rank() >= c.Rank() {
+				return b.Op("Mul", nil, b.Op("Mul", nil, small, c), big)
+			}
+		}
+	}
+	return nil
+}
+
+// broadcasts reports whether v has an extent of 1, or none, where y has provably more.
+func broadcasts(v, y *Value) bool {
+	s, t := v.Shape(), y.Shape()
+	for i, d := range t {
+		k := i - (len(t) - len(s))
+		one := k < 0 || s[k].Is(1)
+		if one && (!d.IsStatic() || d.Size > 1) {
+			return true
+		}
+	}
+	return false
 }
