@@ -3,6 +3,9 @@ package gradients
 import (
 	"fmt"
 	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/onnx-ebm/onnx-ebm/graphs"
 )
@@ -297,7 +300,7 @@ func attentions() {
 }
 
 func recurrences() {
-	const steps, hidden, width = 3, 2, 2
+	const steps, hidden, width = 2, 2, 2
 	seq := axesFixed(in(steps, 2, width), 0, 2)
 	weights := func(dirs, gates int) []operand {
 		return []operand{seq, rigid(dirs, gates*hidden, width), rigid(dirs, gates*hidden, hidden)}
@@ -337,7 +340,7 @@ func recurrences() {
 			gradCase{name: "bias and start", in: and(weights(1, c.gates), bias(1), start(1)), build: layer(c.op, c.outs, nil, 3, 5)},
 			gradCase{name: "reverse", in: and(weights(1, c.gates), bias(1)), build: layer(c.op, c.outs, graphs.Attrs{"direction": "reverse"})},
 			gradCase{name: "both directions", in: and(weights(2, c.gates), bias(2), start(2)), build: layer(c.op, c.outs, graphs.Attrs{"direction": "bidirectional"}, 3, 5)},
-			gradCase{name: "lengths", in: and(weights(2, c.gates), indices([]int{2}, 1, 3)), build: layer(c.op, c.outs, graphs.Attrs{"direction": "bidirectional"}, 4)},
+			gradCase{name: "lengths", in: and(weights(2, c.gates), indices([]int{2}, 1, 2)), build: layer(c.op, c.outs, graphs.Attrs{"direction": "bidirectional"}, 4)},
 			gradCase{name: "clip", in: weights(1, c.gates), build: layer(c.op, c.outs, graphs.Attrs{"clip": float32(0.5)})},
 			gradCase{name: "batch first", in: []operand{axesFixed(in(2, steps, width), 1, 2), rigid(1, c.gates*hidden, width), rigid(1, c.gates*hidden, hidden), axesFixed(in(2, 1, hidden), 1, 2)},
 				build: layer(c.op, c.outs, graphs.Attrs{"layout": int64(1)}, 5)},
@@ -529,4 +532,46 @@ func labelLosses() {
 		gradCase{name: "tensor", in: []operand{index(0, 9, 2, 3), positive(), indices([]int{}, 3)}, build: op("DequantizeLinear", nil)},
 		gradCase{name: "axis", in: []operand{index(0, 9, 2, 3, 2), positive(3)}, build: op("DequantizeLinear", graphs.Attrs{"axis": int64(1)})},
 	)
+}
+
+// TestRefusals: what has no derivative here says so by name and reason, and only where the result depends on it.
+func TestRefusals(t *testing.T) {
+	sequence := graphs.Shape{graphs.Symbol("T"), graphs.Symbol("N"), graphs.Static(2)}
+	weights := func(b *graphs.Builder) []*Value {
+		return []*Value{b.Param("w", graphs.NewTensor(make([]float32, 4), 1, 2, 2)), b.Param("r", graphs.NewTensor(make([]float32, 4), 1, 2, 2))}
+	}
+	for name, c := range map[string]struct {
+		shape  graphs.Shape
+		build  func(b *graphs.Builder, x *Value) *Value
+		reason string
+	}{
+		"RNN": {sequence, func(b *graphs.Builder, x *Value) *Value {
+			return b.Op("RNN", graphs.Attrs{"hidden_size": int64(2)}, append([]*Value{x}, weights(b)...)...)
+		}, "fixed sequence length"},
+		"Scan": {sequence, func(b *graphs.Builder, x *Value) *Value {
+			step := body(func(b *graphs.Builder, in []*Value) []*Value { return only(b.Op("Tanh", nil, in[0])) }, graphs.Type{DType: graphs.Float32, Shape: sequence[1:]})
+			return b.Op("Scan", graphs.Attrs{"body": step, "num_scan_inputs": int64(1)}, x)
+		}, "number of steps"},
+		"RoiAlign": {graphs.ShapeOf(1, 1, 4, 4), func(b *graphs.Builder, x *Value) *Value {
+			return b.Op("RoiAlign", nil, x, b.Const(graphs.NewTensor([]float32{0, 0, 2, 2}, 1, 4)), b.Ints(0))
+		}, "sampling_ratio"},
+		"LpPool": {graphs.Shape{graphs.Symbol("N"), graphs.Symbol("C"), graphs.Static(4)}, func(b *graphs.Builder, x *Value) *Value {
+			return b.Op("LpPool", graphs.Attrs{"kernel_shape": list(2)}, x)
+		}, "number of channels"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := graphs.NewBuilder("refused")
+			x := b.Input("x", graphs.Float32, c.shape)
+			y := c.build(b, x)
+			g, err := b.Graph(graphs.Output{Name: "y", Value: y}, graphs.Output{Name: "z", Value: b.Op("Tanh", nil, x)})
+			require.NoError(t, err)
+			_, err = VJP(g, []string{"y"}, []string{"x"})
+			var op *graphs.OpError
+			require.ErrorAs(t, err, &op)
+			require.Equal(t, name, op.Op)
+			require.Contains(t, op.Reason, c.reason)
+			_, err = VJP(g, []string{"z"}, []string{"x"})
+			require.NoError(t, err)
+		})
+	}
 }
