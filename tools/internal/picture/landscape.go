@@ -69,21 +69,26 @@ func (l Landscape) WritePNG(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return render(w, 15.5*vg.Centimeter, 13*vg.Centimeter, func(dc draw.Canvas) {
-		p := newPlot(l.Title, "x₁", "x₂")
-		p.Add(plotter.NewImage(l.image(s), l.XMin, l.YMin, l.XMax, l.YMax))
-		p.Add(l.contours(s))
-		for _, layer := range l.Layers {
-			addScatter(p, layer)
-		}
-		p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = l.XMin, l.XMax, l.YMin, l.YMax
-		p.Legend.TextStyle.Color = color.White
-		p.Legend.XOffs, p.Legend.YOffs = -6, -4
-		main := draw.Crop(dc, 0, -70, 0, 0)
-		p.Draw(main)
-		s.bar(dc, p.DataCanvas(main))
-	})
+	return render(w, 15.5*vg.Centimeter, 13*vg.Centimeter, func(dc draw.Canvas) { l.draw(dc, s) })
 }
+
+func (l Landscape) draw(dc draw.Canvas, s scale) {
+	p := newPlot(l.Title, "x₁", "x₂")
+	p.Add(plotter.NewImage(l.image(s), l.XMin, l.YMin, l.XMax, l.YMax))
+	p.Add(l.contours(s))
+	for _, layer := range l.Layers {
+		addScatter(p, layer)
+	}
+	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = l.XMin, l.XMax, l.YMin, l.YMax
+	p.Legend.TextStyle.Color = color.White
+	p.Legend.XOffs, p.Legend.YOffs = -6, -4
+	main := draw.Crop(dc, 0, -barWidth, 0, 0)
+	p.Draw(main)
+	s.bar(dc, p.DataCanvas(main))
+}
+
+// barWidth is the room of the colour bar beside a landscape.
+const barWidth = 70
 
 // scale maps energies to colours.
 type scale struct {
