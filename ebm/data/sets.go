@@ -16,25 +16,27 @@ import (
 type point func(u []float64, z []float32) (x, y float64)
 
 // set is one row of the table of sets: how many random numbers a point takes
-// and how its keys are read.
+// and how its keys are read, or how a set of images is opened.
 type set struct {
 	uniforms, normals int
 	keys              string // with defaults, as in a description; n comes with every set
 	about             string
 	read              func(s *spec.Spec) point
+	open              func(s *spec.Spec, k rng.Key) (Generator, error) // instead of read: a set of its own kind
 }
 
 var sets = map[string]set{
-	"two-moons":        {2, 2, "noise=0.05", "two half circles that reach into each other", twoMoons},
-	"eight-gaussians":  {1, 2, "std=0.02:scale=2", "eight Gaussians on a circle", eightGaussians},
-	"gaussian-mixture": {1, 2, "k=8:std=0.05:radius=1", "k Gaussians on a circle", gaussianMixture},
-	"swiss-roll":       {1, 2, "noise=0.05:arclength=3", "a spiral strip, centred and scaled to a mean standard deviation of 1/2", swissRoll},
-	"circle":           {1, 2, "noise=0.05:radius=1", "a circle", circle},
-	"rings":            {2, 2, "radii=0.75,1.5,2.25,3:noise=0.08", "circles about one centre, equally likely", rings},
-	"checkerboard":     {3, 2, "range=4:noise=0", "uniform on every other unit square of [-range, range]²; noise blurs the edges", checkerboard},
-	"pinwheel":         {2, 3, "classes=5:noise=0.05:radial-scale=2:angular-scale=0.1:spiral-scale=5", "curved blades", pinwheel},
-	"grid":             {1, 2, "side=10:range=1:noise=0.01", "the side×side nodes of a grid on [-range, range]²", grid},
-	"spirals":          {2, 2, "arms=2:turns=1.5:noise=0.1", "arms that wind about the origin", spirals},
+	"two-moons":        {2, 2, "noise=0.05", "two half circles that reach into each other", twoMoons, nil},
+	"eight-gaussians":  {1, 2, "std=0.02:scale=2", "eight Gaussians on a circle", eightGaussians, nil},
+	"gaussian-mixture": {1, 2, "k=8:std=0.05:radius=1", "k Gaussians on a circle", gaussianMixture, nil},
+	"swiss-roll":       {1, 2, "noise=0.05:arclength=3", "a spiral strip, centred and scaled to a mean standard deviation of 1/2", swissRoll, nil},
+	"circle":           {1, 2, "noise=0.05:radius=1", "a circle", circle, nil},
+	"rings":            {2, 2, "radii=0.75,1.5,2.25,3:noise=0.08", "circles about one centre, equally likely", rings, nil},
+	"checkerboard":     {3, 2, "range=4:noise=0", "uniform on every other unit square of [-range, range]²; noise blurs the edges", checkerboard, nil},
+	"pinwheel":         {2, 3, "classes=5:noise=0.05:radial-scale=2:angular-scale=0.1:spiral-scale=5", "curved blades", pinwheel, nil},
+	"grid":             {1, 2, "side=10:range=1:noise=0.01", "the side×side nodes of a grid on [-range, range]²", grid, nil},
+	"strokes":          {keys: "size=16:vary=1:shift=0,0:rotate=0:noise=0:symmetric=false", about: "images [1,size,size] of ten digit-like classes, upright and centred", open: openStrokes},
+	"spirals":          {2, 2, "arms=2:turns=1.5:noise=0.1", "arms that wind about the origin", spirals, nil},
 }
 
 // SetInfo describes a set by name.
@@ -69,6 +71,9 @@ type generated struct {
 
 func openSet(s *spec.Spec, k rng.Key) (Generator, error) {
 	g := &generated{set: sets[strings.ToLower(s.Name)]}
+	if g.set.open != nil {
+		return g.set.open(s, k)
+	}
 	n := s.Count("n", defaultPoints, 1)
 	g.draw = g.set.read(s)
 	if err := s.Done(); err != nil {

@@ -3,6 +3,7 @@ package data
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -270,17 +271,17 @@ func TestNearestMoon(t *testing.T) {
 func TestSetsAreReproducibleAndFresh(t *testing.T) {
 	for _, info := range Sets() {
 		short, long := points(t, info.Name+":n=50", 3), points(t, info.Name+":n=400", 3)
-		require.Equal(t, short, long[:100], "%s: a point depends on n", info.Name)
-		require.NotEqual(t, short, points(t, info.Name+":n=50", 4), info.Name)
+		require.True(t, slices.Equal(short, long[:len(short)]), "%s: a point depends on n", info.Name)
+		require.False(t, slices.Equal(short, points(t, info.Name+":n=50", 4)), info.Name)
 
 		g, ok := open(t, info.Name+":n=50", 3).(Generator)
 		require.True(t, ok)
 		fresh, err := g.Fresh(50, rng.NewKey(3).Sub("fresh"))
 		require.NoError(t, err)
-		require.NotEqual(t, short, fresh, info.Name)
+		require.False(t, slices.Equal(short, fresh), info.Name)
 		same, err := g.Fresh(50, rng.NewKey(3))
 		require.NoError(t, err)
-		require.Equal(t, short, same, info.Name)
+		require.True(t, slices.Equal(short, same), info.Name)
 		_, err = g.Fresh(0, rng.NewKey(3))
 		require.ErrorContains(t, err, "n must be from 1")
 	}
@@ -289,10 +290,15 @@ func TestSetsAreReproducibleAndFresh(t *testing.T) {
 // The keys listed for users are the keys that are read, with those defaults.
 func TestListedKeysAreTheDefaults(t *testing.T) {
 	for _, info := range Sets() {
-		require.Equal(t, points(t, info.Name, 0), points(t, info.Name+":"+info.Keys, 0), info.Name)
+		ds := open(t, info.Name, 0)
+		x, err := All(ds)
+		require.NoError(t, err)
+		require.True(t, slices.Equal(x, points(t, info.Name+":"+info.Keys, 0)), info.Name)
 		require.NotEmpty(t, info.About)
-		require.Equal(t, 2000, open(t, info.Name, 0).Len())
-		require.Equal(t, []int{2}, open(t, info.Name, 0).Shape())
+		require.Equal(t, 2000, ds.Len())
+		if sets[info.Name].open == nil {
+			require.Equal(t, []int{2}, ds.Shape())
+		}
 	}
 }
 
@@ -300,7 +306,7 @@ func TestRefusedSets(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                            "no name",
 		"two-moon":                    "did you mean two-moons?",
-		"zebra":                       "valid: checkerboard, circle, eight-gaussians, gaussian-mixture, grid, pinwheel, rings, spirals, swiss-roll, two-moons",
+		"zebra":                       "valid: checkerboard, circle, eight-gaussians, gaussian-mixture, grid, pinwheel, rings, spirals, strokes, swiss-roll, two-moons",
 		"two-moons:std=1":             "unknown key std; valid for two-moons: n, noise",
 		"two-moons:n=0":               "n must be at least 1",
 		"two-moons:n=999999999999":    "n must be from 1 to",
