@@ -148,7 +148,7 @@ func (m *network) conv(name string, x picture, out, k, stride int64, gain float6
 	}
 	pad := (k - 1) / 2
 	y := m.Op("Conv", graphs.Attrs{"kernel_shape": []int64{k, k}, "strides": []int64{stride, stride}, "pads": []int64{pad, pad, pad, pad}}, x.v,
-		m.Param(name+".weight", graphs.NewTensor(w, out, x.channels, k, k)), m.Param(name+".bias", graphs.NewTensor(bias, out)))
+		m.normed(name, m.Param(name+".weight", graphs.NewTensor(w, out, x.channels, k, k))), m.Param(name+".bias", graphs.NewTensor(bias, out)))
 	half := func(n int64) int64 { return (n + stride - 1) / stride }
 	return picture{y, out, half(x.height), half(x.width)}
 }

@@ -21,6 +21,8 @@ var nets = []struct {
 	{"convnet:3,4", []int64{2, 5, 4}},
 	{"convnet:3,4,2:pool=mean:act=softplus:init=orthogonal", []int64{5, 6}},
 	{"convnet:3:pool=sum:classes=3", []int64{4, 4}},
+	{"mlp:5,4:spectral=true", []int64{3}},
+	{"convnet:3,4:spectral=true", []int64{4, 4}},
 	{"resnet:4,6:groups=2", []int64{1, 4, 5}},
 	{"resnet:4,3:blocks=2:norm=none:pool=flatten:act=tanh", []int64{4, 4}},
 	{"transformer:8:heads=2:depth=1", []int64{3}},

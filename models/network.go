@@ -16,8 +16,14 @@ type network struct {
 	key        rng.Key
 	act        activation
 	init       string
+	spectral   bool // layers are divided by their spectral norms
 	item       []int64
 	parameters int64
+
+	text    string // the specification
+	out     activation
+	classes int64
+	last    *graphs.Value // of the last layer, [N, max(classes, 1)]
 }
 
 // architecture is one row of the table of networks. read takes its own keys; what it returns builds features [N, F] from the items.
@@ -68,7 +74,7 @@ func NetworkHelp() []Entry {
 	var out []Entry
 	for _, name := range slices.Sorted(maps.Keys(table)) {
 		d := table[name]
-		keys := slices.Concat(d.Keys, []string{"act=" + d.act, "out=none", "init=torch", "classes=0"})
+		keys := slices.Concat(d.Keys, []string{"act=" + d.act, "out=none", "init=torch", "classes=0", "spectral=false"})
 		out = append(out, Entry{name, d.Formula, keys, d.Note})
 	}
 	return out
@@ -80,18 +86,24 @@ func NetworkHelp() []Entry {
 //
 // and others of NetworkHelp. act is the activation of hidden layers; out is applied to the energy itself (tanh and sigmoid bound it,
 // softplus bounds it from below); init says how weights are drawn, from the key alone. classes=K gives the network K outputs f and the
-// energy −log Σ exp fₖ of a classifier read as an energy (Grathwohl et al., ICLR 2020).
+// energy −log Σ exp fₖ of a classifier read as an energy (Grathwohl et al., ICLR 2020). spectral=true divides the weights of every
+// layer but the last by their spectral norm (Miyato et al., ICLR 2018), which bounds how steep the energy is; the parameters stay plain.
 //
 // Parameters are named as PyTorch names them: weights [out, in…] and biases [out]. Unknown names and keys are errors that list the valid ones.
 func Network(text string, item []int64, key rng.Key) (*graphs.Graph, error) {
-	g, err := buildNetwork(text, item, key)
+	m, err := buildNetwork(text, item, key)
+	if err != nil {
+		return nil, fmt.Errorf("models: %w", err)
+	}
+	g, err := finish(m.Builder, m.out.apply(m.Builder, m.energy()), m.text)
 	if err != nil {
 		return nil, fmt.Errorf("models: %w", err)
 	}
 	return g, nil
 }
 
-func buildNetwork(text string, item []int64, key rng.Key) (*graphs.Graph, error) {
+// buildNetwork makes everything but the last step, from the last layer's outputs to an energy.
+func buildNetwork(text string, item []int64, key rng.Key) (*network, error) {
 	s, err := spec.Parse(text)
 	if err != nil {
 		return nil, err
@@ -113,11 +125,12 @@ func buildNetwork(text string, item []int64, key rng.Key) (*graphs.Graph, error)
 		return nil, fmt.Errorf("%s: items have no shape; give at least one extent", text)
 	}
 	build := a.read(s, item)
-	m := &network{Builder: graphs.NewBuilder("energy"), key: key, item: item}
+	m := &network{Builder: graphs.NewBuilder("energy"), key: key, item: item, text: s.String()}
 	m.act = activations[s.Word("act", a.act, Activations()...)]
-	out := activations[s.Word("out", "none", Activations()...)]
+	m.out = activations[s.Word("out", "none", Activations()...)]
 	m.init = s.Word("init", "torch", Initialisations()...)
-	classes := s.Count("classes", 0, 0)
+	m.classes = int64(s.Count("classes", 0, 0))
+	m.spectral = s.Bool("spectral", false)
 	if err := s.Done(); err != nil {
 		return nil, err
 	}
@@ -126,19 +139,23 @@ func buildNetwork(text string, item []int64, key rng.Key) (*graphs.Graph, error)
 		shape = append(shape, graphs.Static(d))
 	}
 	f := build(m, m.Input("x", graphs.Float32, shape))
+	if m.Err() == nil {
+		// The last layer sets the scale of the energy.
+		m.spectral = false
+		m.last = m.linear(f.head, f.v, f.width, max(m.classes, 1), 1)
+	}
 	if m.Err() != nil {
 		return nil, fmt.Errorf("%s: %w", text, m.Err())
 	}
-	return finish(m.Builder, out.apply(m.Builder, m.energy(f, int64(classes))), s.String())
+	return m, nil
 }
 
-// energy is the last layer: one linear output, or −log Σ exp of several.
-func (m *network) energy(f features, classes int64) *graphs.Value {
-	y := m.linear(f.head, f.v, f.width, max(classes, 1), 1)
-	if classes == 0 {
-		return m.Op("Squeeze", nil, y, m.Ints(1))
+// energy is the one output, or −log Σ exp of several.
+func (m *network) energy() *graphs.Value {
+	if m.classes == 0 {
+		return m.Op("Squeeze", nil, m.last, m.Ints(1))
 	}
-	return m.Op("Neg", nil, logSumExp(m.Builder, y))
+	return m.Op("Neg", nil, logSumExp(m.Builder, m.last))
 }
 
 // linear is x·Wᵀ + b of [rows, in], with W [out, in].
@@ -149,7 +166,7 @@ func (m *network) linear(name string, x *graphs.Value, in, out int64, gain float
 		return &graphs.Value{}
 	}
 	return m.Op("Gemm", graphs.Attrs{"transB": int64(1)}, x,
-		m.Param(name+".weight", graphs.NewTensor(w, out, in)), m.Param(name+".bias", graphs.NewTensor(bias, out)))
+		m.normed(name, m.Param(name+".weight", graphs.NewTensor(w, out, in))), m.Param(name+".bias", graphs.NewTensor(bias, out)))
 }
 
 // bias is U(±1/√fan-in) with init=torch, else 0.
