@@ -13,7 +13,7 @@ build: $(BIN) runtime ## the command line tool and ONNX Runtime beside it
 
 .PHONY: $(BIN)
 $(BIN):
-	$(GO) build -trimpath -o $(BIN) ./tools/onnx-ebm
+	$(GO) build -o $(BIN) ./tools/onnx-ebm
 
 runtime: $(ORT_READY) ## ONNX Runtime (pip or npm client, SHA-256 checked)
 
