@@ -34,8 +34,8 @@ type Energy struct {
 	params  *Params
 
 	mu       sync.Mutex
-	programs map[gradients.Want]*program
-	linear   map[gradients.Want]*linearProgram
+	programs map[derivation]*program
+	linear   map[derivation]*linearProgram
 }
 
 // ErrFrozen is the error of Linearize on an energy made without Options.Trainable.
@@ -60,7 +60,7 @@ func New(rt *runtime.Runtime, g *graphs.Graph, o Options) (*Energy, error) {
 		return nil, err
 	}
 	e := &Energy{rt: rt, source: source, graph: g, options: o, item: item, dim: 1, params: params,
-		programs: map[gradients.Want]*program{}, linear: map[gradients.Want]*linearProgram{}}
+		programs: map[derivation]*program{}, linear: map[derivation]*linearProgram{}}
 	for _, d := range item {
 		e.dim *= int(d)
 	}
@@ -147,30 +147,30 @@ func (e *Energy) EnergyGradient(ctx context.Context, x []float32, n int, out, g 
 	if g != nil {
 		w |= gradients.Gradient
 	}
-	return e.evaluate(ctx, w, x, nil, n, values{energy: out, gradient: g})
+	return e.evaluate(ctx, derivation{want: w}, x, nil, n, values{energy: out, gradient: g})
 }
 
 // HVP evaluates ∇²ₓE·v into hv [n·D] at x [n·D], row by row.
 func (e *Energy) HVP(ctx context.Context, x, v []float32, n int, hv []float32) error {
-	return e.evaluate(ctx, gradients.HVP, x, v, n, values{hvp: hv})
+	return e.evaluate(ctx, derivation{gradients.HVP, 1}, x, v, n, values{hvp: hv})
 }
 
 // Laplacian evaluates tr ∇²ₓE into lap [n] at x [n·D].
 func (e *Energy) Laplacian(ctx context.Context, x []float32, n int, lap []float32) error {
-	return e.evaluate(ctx, gradients.Laplacian, x, nil, n, values{laplacian: lap})
+	return e.evaluate(ctx, derivation{want: gradients.Laplacian}, x, nil, n, values{laplacian: lap})
 }
 
 // values are destinations by quantity.
 type values struct{ energy, gradient, hvp, laplacian []float32 }
 
-func (e *Energy) evaluate(ctx context.Context, w gradients.Want, x, v []float32, n int, dst values) error {
-	if n == 0 || w == 0 {
+func (e *Energy) evaluate(ctx context.Context, d derivation, x, v []float32, n int, dst values) error {
+	if n == 0 || d.want == 0 {
 		return ctx.Err()
 	}
-	if len(x) < n*e.dim || v != nil && len(v) < n*e.dim {
+	if len(x) < n*e.dim || v != nil && len(v) < d.k*n*e.dim {
 		return fmt.Errorf("ebm: %d values are not %d items of %d", len(x), n, e.dim)
 	}
-	p, err := e.program(w)
+	p, err := e.program(d)
 	if err != nil {
 		return err
 	}
@@ -181,14 +181,16 @@ func (e *Energy) evaluate(ctx context.Context, w gradients.Want, x, v []float32,
 	defer p.release(b)
 	e.fill(b.In(gradients.X), x, n)
 	if v != nil {
-		e.fill(b.In(gradients.V), v, n)
+		e.scatter(b, b.In(gradients.V), v, n, d.k, false)
 	}
 	if err := b.Run(ctx); err != nil {
 		return fmt.Errorf("ebm: %w", err)
 	}
 	copy(dst.energy, b.Out(gradients.EnergyName))
 	copy(dst.gradient, b.Out(gradients.GradientName))
-	copy(dst.hvp, b.Out(gradients.HVPName))
+	if dst.hvp != nil {
+		e.gather(b, dst.hvp, b.Out(gradients.HVPName), n, d.k)
+	}
 	copy(dst.laplacian, b.Out(gradients.LaplacianName))
 	return nil
 }

@@ -14,7 +14,7 @@ const checkEvery = 64
 
 // LangevinSteps implements samplers.FusedLangevin: one worker takes a tile, which stays in its core's cache, through all steps.
 func (e *Energy) LangevinSteps(ctx context.Context, x []float32, n int, eta, temp []float32, k rng.Key, step0 uint64) error {
-	p, err := e.program(gradients.Gradient)
+	p, err := e.program(derivation{want: gradients.Gradient})
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ type linearProgram struct {
 // pair is a binding of each, the pullback reading the forward's memory.
 type pair struct {
 	forward, pullback *runtime.Binding
+	hv                []float32 // [K·N·D], for several directions
 }
 
 // quantities of a loss's query, as program outputs in their order.
@@ -47,33 +48,29 @@ func wantOf(w losses.Want) gradients.Want {
 	return g
 }
 
-// rowsOf lays a query out as rows of the program: for K directions the items K times over.
-func (e *Energy) rowsOf(q losses.Query) (x []float32, n int, err error) {
-	k := max(q.K, 1)
-	if len(q.X) != q.N*e.dim || q.Want&losses.WantHVP != 0 && len(q.V) != k*q.N*e.dim {
-		return nil, 0, fmt.Errorf("ebm: a query of %d rows has %d values and %d of directions; an item has %d", q.N, len(q.X), len(q.V), e.dim)
+// derivationOf checks a query and names its program.
+func (e *Energy) derivationOf(q losses.Query) (derivation, error) {
+	d := derivation{want: wantOf(q.Want)}
+	if d.want.Has(gradients.HVP) {
+		d.k = max(q.K, 1)
 	}
-	if q.Want&losses.WantHVP == 0 || k == 1 {
-		return q.X, q.N, nil
+	if len(q.X) != q.N*e.dim || d.k > 0 && len(q.V) != d.k*q.N*e.dim {
+		return d, fmt.Errorf("ebm: a query of %d rows has %d values and %d of directions; an item has %d", q.N, len(q.X), len(q.V), e.dim)
 	}
-	for range k {
-		x = append(x, q.X...)
-	}
-	return x, k * q.N, nil
+	return d, nil
 }
 
 // Evaluate answers a query without keeping anything for a pullback. The values are the caller's.
 func (e *Energy) Evaluate(ctx context.Context, q losses.Query) (losses.Values, error) {
-	x, n, err := e.rowsOf(q)
+	d, err := e.derivationOf(q)
 	if err != nil {
 		return losses.Values{}, err
 	}
-	v := e.allocate(q.Want, n)
-	err = e.evaluate(ctx, wantOf(q.Want), x, q.V, n, values{v.E, v.G, v.HV, v.Lap})
-	return e.firstRows(v, q), err
+	v := e.allocate(q.Want, q.N, d.k)
+	return v, e.evaluate(ctx, d, q.X, q.V, q.N, values{v.E, v.G, v.HV, v.Lap})
 }
 
-func (e *Energy) allocate(w losses.Want, n int) losses.Values {
+func (e *Energy) allocate(w losses.Want, n, k int) losses.Values {
 	var v losses.Values
 	if w&losses.WantEnergy != 0 {
 		v.E = make([]float32, n)
@@ -82,7 +79,7 @@ func (e *Energy) allocate(w losses.Want, n int) losses.Values {
 		v.G = make([]float32, n*e.dim)
 	}
 	if w&losses.WantHVP != 0 {
-		v.HV = make([]float32, n*e.dim)
+		v.HV = make([]float32, k*n*e.dim)
 	}
 	if w&losses.WantLaplacian != 0 {
 		v.Lap = make([]float32, n)
@@ -90,15 +87,15 @@ func (e *Energy) allocate(w losses.Want, n int) losses.Values {
 	return v
 }
 
-// firstRows cuts what does not depend on the direction to the items of the first one.
-func (e *Energy) firstRows(v losses.Values, q losses.Query) losses.Values {
+// firstRows cuts what a padded batch has beyond n items.
+func (e *Energy) firstRows(v losses.Values, n int) losses.Values {
 	cut := func(s []float32, n int) []float32 {
 		if s == nil {
 			return nil
 		}
 		return s[:n]
 	}
-	return losses.Values{E: cut(v.E, q.N), G: cut(v.G, q.N*e.dim), HV: cut(v.HV, max(q.K, 1)*q.N*e.dim), Lap: cut(v.Lap, q.N)}
+	return losses.Values{E: cut(v.E, n), G: cut(v.G, n*e.dim), HV: v.HV, Lap: cut(v.Lap, n)}
 }
 
 // Linearize answers a query and keeps what its pullback needs. The values are valid until the pullback is closed.
@@ -106,21 +103,21 @@ func (e *Energy) Linearize(ctx context.Context, q losses.Query) (losses.Values, 
 	if !e.options.Trainable {
 		return losses.Values{}, nil, ErrFrozen
 	}
-	x, n, err := e.rowsOf(q)
+	d, err := e.derivationOf(q)
 	if err != nil {
 		return losses.Values{}, nil, err
 	}
-	l, err := e.linearProgram(wantOf(q.Want))
+	l, err := e.linearProgram(d)
 	if err != nil {
 		return losses.Values{}, nil, err
 	}
-	p, err := e.acquirePair(l, e.padded(n))
+	p, err := e.acquirePair(l, e.padded(q.N))
 	if err != nil {
 		return losses.Values{}, nil, err
 	}
-	e.fill(p.forward.In(gradients.X), x, n)
+	e.fill(p.forward.In(gradients.X), q.X, q.N)
 	if v := p.forward.In(gradients.V); v != nil {
-		e.fill(v, q.V, n)
+		e.scatter(p.forward, v, q.V, q.N, d.k, false)
 	}
 	if err := p.forward.Run(ctx); err != nil {
 		e.releasePair(l, p)
@@ -132,7 +129,14 @@ func (e *Energy) Linearize(ctx context.Context, q losses.Query) (losses.Values, 
 			*o.of(&v) = p.forward.Out(o.name)
 		}
 	}
-	return e.firstRows(v, q), &pullback{e: e, ctx: ctx, l: l, p: p, want: q.Want}, nil
+	if v.HV != nil {
+		if len(p.hv) != len(q.V) {
+			p.hv = make([]float32, len(q.V))
+		}
+		e.gather(p.forward, p.hv, v.HV, q.N, d.k)
+		v.HV = p.hv
+	}
+	return e.firstRows(v, q.N), &pullback{e: e, ctx: ctx, l: l, p: p, want: q.Want, n: q.N, k: d.k}, nil
 }
 
 // pullback is the losses.Pullback of one query.
@@ -142,6 +146,7 @@ type pullback struct {
 	l    *linearProgram
 	p    *pair
 	want losses.Want
+	n, k int
 }
 
 // Add implements losses.Pullback: dTheta has the layout of the flat parameter store; parameters that are not trainable get gradients too.
@@ -156,8 +161,12 @@ func (b *pullback) Add(ct losses.Values, dTheta []float32) error {
 		if b.want&o.loss == 0 {
 			continue
 		}
-		in := b.p.pullback.In(gradients.CotangentPrefix + o.name)
-		clear(in[copy(in, *o.of(&ct)):])
+		in, given := b.p.pullback.In(gradients.CotangentPrefix+o.name), *o.of(&ct)
+		if o.loss == losses.WantHVP && given != nil {
+			b.e.scatter(b.p.pullback, in, given, b.n, b.k, true)
+			continue
+		}
+		clear(in[copy(in, given):])
 	}
 	if err := b.p.pullback.Run(b.ctx); err != nil {
 		return fmt.Errorf("ebm: %w", err)
@@ -180,13 +189,13 @@ func (b *pullback) Close() error {
 	return nil
 }
 
-func (e *Energy) linearProgram(w gradients.Want) (*linearProgram, error) {
+func (e *Energy) linearProgram(d derivation) (*linearProgram, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if l := e.linear[w]; l != nil {
+	if l := e.linear[d]; l != nil {
 		return l, nil
 	}
-	f, err := gradients.Derive(e.graph, w)
+	f, err := e.derive(d)
 	if err != nil {
 		return nil, fmt.Errorf("ebm: %w", err)
 	}
@@ -209,7 +218,7 @@ func (e *Energy) linearProgram(w gradients.Want) (*linearProgram, error) {
 	if l.pullback, err = e.compile("pullback", lin.Pullback); err != nil {
 		return nil, errors.Join(err, l.forward.close())
 	}
-	e.linear[w] = l
+	e.linear[d] = l
 	return l, nil
 }
 
@@ -246,7 +255,7 @@ func (e *Energy) acquirePair(l *linearProgram, n int) (*pair, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("ebm: %w", err), f.Close())
 	}
-	return &pair{f, b}, nil
+	return &pair{forward: f, pullback: b}, nil
 }
 
 func (e *Energy) releasePair(l *linearProgram, p *pair) {

@@ -86,25 +86,30 @@ func (p *program) close() error {
 	return errors.Join(append(errs, p.prog.Close())...)
 }
 
-// program returns the compiled program of the wanted quantities.
-func (e *Energy) program(w gradients.Want) (*program, error) {
+// program returns the compiled program of a derivation.
+func (e *Energy) program(d derivation) (*program, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if p := e.programs[w]; p != nil {
+	if p := e.programs[d]; p != nil {
 		return p, nil
 	}
-	g, err := gradients.Derive(e.graph, w)
+	g, err := e.derive(d)
 	if err != nil {
 		return nil, fmt.Errorf("ebm: %w", err)
 	}
 	if g, err = gradients.Finalize(g, maxOpset); err != nil {
 		return nil, fmt.Errorf("ebm: %w", err)
 	}
+	if !e.options.Trainable {
+		if g, err = graphs.Freeze(g); err != nil {
+			return nil, fmt.Errorf("ebm: %w", err)
+		}
+	}
 	p, err := e.compile("energy program", g)
 	if err != nil {
 		return nil, err
 	}
-	e.programs[w] = p
+	e.programs[d] = p
 	return p, nil
 }
 
@@ -149,17 +154,25 @@ func (e *Energy) compile(name string, g *graphs.Graph) (*program, error) {
 
 func (e *Energy) port(name string, v *graphs.Value, otherwise runtime.Kind) (runtime.Port, error) {
 	s, batch := v.Shape(), e.graph.Input(gradients.X).Shape()[0]
-	if otherwise == runtime.Sum && isGrad(name) || len(s) == 0 || !s[0].Same(batch) {
+	axis := gradients.BatchAxis(s, batch)
+	if directed[name] {
+		axis = 1
+	}
+	if otherwise == runtime.Sum && isGrad(name) || len(s) == 0 || axis < 0 && !s[0].Same(batch) {
 		if !s.IsStatic() {
 			return runtime.Port{}, fmt.Errorf("ebm: the extents of %q, %v, are not known; give the item's shape, or export the model with fixed extents", name, s)
 		}
 		return runtime.Port{Name: name, Item: s.Ints(), Kind: otherwise}, nil
 	}
-	if !s[1:].IsStatic() {
+	if axis < 0 {
 		return runtime.Port{}, fmt.Errorf("ebm: the item extents of %q, %v, are not known; give the item's shape", name, s)
 	}
-	return runtime.Port{Name: name, Item: s[1:].Ints(), Kind: runtime.Rows}, nil
+	item := slices.Concat(s[:axis], s[axis+1:])
+	return runtime.Port{Name: name, Item: item.Ints(), Kind: runtime.Rows, Axis: axis}, nil
 }
+
+// directed names the tensors [K, N, D…].
+var directed = map[string]bool{gradients.V: true, gradients.HVPName: true, gradients.CotangentPrefix + gradients.HVPName: true}
 
 func isGrad(name string) bool {
 	return len(name) > len(gradients.GradPrefix) && name[:len(gradients.GradPrefix)] == gradients.GradPrefix

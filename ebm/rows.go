@@ -25,7 +25,7 @@ func CheckRows(ctx context.Context, rt *runtime.Runtime, g *graphs.Graph, item [
 	const rows = 5
 	x := make([]float32, rows*e.dim)
 	rng.NewKey(1).Sub("rows").Normals(x, 0, 0)
-	p, err := e.program(gradients.Energy)
+	p, err := e.program(derivation{want: gradients.Energy})
 	if err != nil {
 		return err
 	}

@@ -21,11 +21,14 @@ func init() {
 		},
 		"Conv": forwardPerRow, "ConvTranspose": forwardPerRow, "AveragePool": forwardPerRow, "GlobalAveragePool": forwardPerRow, "Resize": forwardPerRow,
 	})
-	for _, op := range []string{"Neg", "Exp", "Log", "Sqrt", "Reciprocal", "Tanh", "Sigmoid", "Relu", "Erf", "Swish", "Gelu", "Softplus", "Softsign",
-		"Abs", "Sin", "Cos", "Tan", "Sinh", "Cosh", "Asin", "Acos", "Atan", "Asinh", "Acosh", "Atanh", "LeakyRelu", "Elu", "Selu", "Identity", "Cast", "Clip", "Pow", "Dropout"} {
+	for _, op := range elementwiseOps {
 		forwardRules[op] = forwardUnary
 	}
 }
+
+// elementwiseOps are functions of each element of their first operand.
+var elementwiseOps = []string{"Neg", "Exp", "Log", "Sqrt", "Reciprocal", "Tanh", "Sigmoid", "Relu", "Erf", "Swish", "Gelu", "Softplus", "Softsign",
+	"Abs", "Sin", "Cos", "Tan", "Sinh", "Cosh", "Asin", "Acos", "Atan", "Asinh", "Acosh", "Atanh", "LeakyRelu", "Elu", "Selu", "Identity", "Cast", "Clip", "Pow", "Dropout"}
 
 // align gives J, of a value v, the rank of a result: axes of extent 1 behind the direction axis.
 func (f *forward) align(j, v *Value, rank int) *Value {
@@ -102,7 +105,7 @@ func forwardMul(f *forward, n *graphs.Node, in []jet) []jet {
 		j: f.plus(f.times(ja, b.v), f.times(jb, a.v)),
 		l: f.plus(f.times(f.alignL(a.l, rank), b.v), f.times(f.alignL(b.l, rank), a.v)),
 	}
-	if ja != nil && jb != nil {
+	if ja != nil && jb != nil && !f.first {
 		r.l = f.plus(r.l, f.scale(f.overDirections(ja, jb), 2))
 	}
 	return []jet{r}
@@ -141,7 +144,10 @@ func (f *forward) unary(n *graphs.Node, x jet) jet {
 		return jet{}
 	}
 	outs := []graphs.Output{{Name: "slope", Value: slope}}
-	if curve = f.derivative(b, slope, u, unit); curve != nil {
+	if !f.first {
+		curve = f.derivative(b, slope, u, unit)
+	}
+	if curve != nil {
 		outs = append(outs, graphs.Output{Name: "curvature", Value: curve})
 	}
 	g, err := b.Graph(outs...)
@@ -209,13 +215,13 @@ func forwardMatMul(f *forward, n *graphs.Node, in []jet) []jet {
 		}
 		return f.product(a.v, y)
 	}
-	if b.j == nil && b.v.Rank() == 2 && a.j == f.seed {
+	if b.j == nil && b.v.Rank() == 2 && f.seed != nil && a.j == f.seed {
 		return []jet{{j: f.seeded(b.v), l: nil}}
 	}
 	ja, jb := f.contracted(a, n, -1), f.contracted(b, n, -2)
 	ja, jb = f.align(ja, a.v, rank), f.align(jb, b.v, rank)
 	r := jet{j: f.plus(left(ja), right(jb)), l: f.plus(left(f.contractedL(a, -1)), right(f.contractedL(b, -2)))}
-	if ja != nil && jb != nil {
+	if ja != nil && jb != nil && !f.first {
 		r.l = f.plus(r.l, f.scale(f.reduceSum(f.product(ja, jb), []int{0}, false), 2))
 	}
 	return []jet{r}
@@ -258,7 +264,7 @@ func forwardGemm(f *forward, n *graphs.Node, in []jet) []jet {
 	if alpha := n.Float("alpha", 1); alpha != 1 {
 		w = f.scale(w, float64(alpha))
 	}
-	if a.j == f.seed {
+	if f.seed != nil && a.j == f.seed {
 		return []jet{{j: f.seeded(w)}}
 	}
 	r := jet{j: f.product(f.contracted(a, n, -1), w)}

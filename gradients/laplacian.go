@@ -24,12 +24,13 @@ type forwardRule func(f *forward, n *graphs.Node, in []jet) []jet
 
 var forwardRules = map[string]forwardRule{}
 
-// forward is the state of one forward-Laplacian sweep.
+// forward is the state of one forward sweep.
 type forward struct {
 	*Context
-	dirs int64 // D
-	seed *Value
-	jets map[*Value]jet
+	dirs  int64  // D
+	seed  *Value // J of x where that is the unit vectors
+	first bool   // first derivatives are enough
+	jets  map[*Value]jet
 }
 
 // errNoForward says that an op has no forward rule: the Laplacian is then a sum of Hessian-vector products.

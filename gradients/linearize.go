@@ -27,7 +27,7 @@ type Linear struct {
 // Linearize splits the program f and its VJP with respect to wrt (parameters or inputs of f) for cotangents of the named outputs.
 // Ops newer than maxOpset are decomposed in both.
 //
-// With Keep, residuals are the float values with f's batch axis that the pullback needs; what is derived from parameters alone, views
+// With Keep, residuals are the float values with f's batch axis, in front or behind directions, that the pullback needs; what is derived from parameters alone, views
 // and masks are computed again, since they cost less than their traffic.
 func Linearize(f *graphs.Graph, outs []string, wrt []*Value, p Policy, maxOpset int64) (*Linear, error) {
 	b := graphs.Extend(f)
@@ -160,5 +160,15 @@ func (c *cutter) value(v *Value) *Value {
 var views = map[string]bool{"Reshape": true, "Squeeze": true, "Unsqueeze": true, "Flatten": true, "Cast": true, "Expand": true}
 
 func (c *cutter) keeps(v *Value) bool {
-	return c.fed[v] && v.Type.DType == graphs.Float32 && v.Rank() > 0 && v.Shape()[0].Same(c.batch) && v.Shape()[1:].IsStatic() && !views[v.Node.Op]
+	return c.fed[v] && v.Type.DType == graphs.Float32 && BatchAxis(v.Shape(), c.batch) >= 0 && !views[v.Node.Op]
+}
+
+// BatchAxis finds the batch axis of a tensor: the first, or the second behind directions; −1 where there is none, or other extents are open.
+func BatchAxis(s graphs.Shape, batch graphs.Dim) int {
+	for i := range min(len(s), 2) {
+		if s[i].Same(batch) && s[:i].IsStatic() && s[i+1:].IsStatic() {
+			return i
+		}
+	}
+	return -1
 }

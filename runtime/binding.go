@@ -220,7 +220,7 @@ func (b *Binding) value(t *tile, p Port, memory []float32) (*value, error) {
 	if p.Kind == Rows {
 		item := p.elements()
 		memory = memory[t.first*item : (t.first+t.n)*item]
-		dims = append([]int64{int64(t.n)}, p.Item...)
+		dims = slices.Insert(slices.Clone(p.Item), p.Axis, int64(t.n))
 	}
 	b.pin.Pin(&memory[0])
 	v, err := newValue(p.Name, memory, dims)

@@ -477,3 +477,32 @@ func TestTiles(t *testing.T) {
 		}
 	}
 }
+
+// TestBatchAxis runs y = v·x with v and y [K, N, D] and x [N, D]: tiles see their rows of every direction together.
+func TestBatchAxis(t *testing.T) {
+	const n, k, d = 10, 3, 2
+	m := Model{Name: "directions", Bytes: onnx([]pb{node("Mul", []string{"v", "x"}, "y")}, nil,
+		[]pb{port("x", -1, d), port("v", k, -1, d)}, []pb{port("y", k, -1, d)}),
+		Inputs:  []Port{{Name: "x", Item: []int64{d}}, {Name: "v", Item: []int64{k, d}, Axis: 1}},
+		Outputs: []Port{{Name: "y", Item: []int64{k, d}, Axis: 1}}}
+	p := compile(t, open(t, 2), m)
+	for _, tiles := range []int{1, 3, 10} {
+		b := bind(t, p, n, BindOptions{Tiles: tiles})
+		fill(b.In("x"), 1)
+		fill(b.In("v"), 2)
+		require.NoError(t, b.Run(background))
+		for i := range tiles {
+			first, rows := b.Tile(i)
+			for j := range k * rows * d {
+				x := b.In("x")[first*d+j%(rows*d)]
+				require.Equal(t, x*b.In("v")[first*k*d+j], b.Out("y")[first*k*d+j])
+			}
+		}
+	}
+	for _, axis := range []int{-1, 3} {
+		bad := m
+		bad.Inputs = []Port{{Name: "x", Item: []int64{d}, Axis: axis}, m.Inputs[1]}
+		_, err := open(t, 2).Compile(bad)
+		require.ErrorContains(t, err, "batch axis")
+	}
+}

@@ -134,7 +134,7 @@ func (m *mlp) gradient(trainable bool) Model {
 	for _, p := range m.parameters() {
 		if trainable {
 			in = append(in, port(p.name, p.dims...))
-			model.Inputs = append(model.Inputs, Port{p.name, p.dims, Shared})
+			model.Inputs = append(model.Inputs, Port{Name: p.name, Item: p.dims, Kind: Shared})
 		} else {
 			inits = append(inits, tensor(p.name, p.data, p.dims...))
 		}
@@ -142,7 +142,7 @@ func (m *mlp) gradient(trainable bool) Model {
 	if trainable {
 		nodes = append(nodes, node("Gemm", []string{"x", "g"}, "s", "transA", 1))
 		out = append(out, port("s", d, d))
-		model.Outputs = append(model.Outputs, Port{"s", []int64{d, d}, Sum})
+		model.Outputs = append(model.Outputs, Port{Name: "s", Item: []int64{d, d}, Kind: Sum})
 	}
 	model.Bytes = onnx(nodes, inits, in, out)
 	return model

@@ -43,6 +43,11 @@ type Port struct {
 	Name string
 	Item []int64 // Rows: dimensions without the batch axis; otherwise all of them. Empty: a number (for each row)
 	Kind Kind
+
+	// Axis is the position of the batch axis among a Rows tensor's dimensions, 0
+	// for most. With another one the memory of In and Out is not [.., n, ..] but
+	// the tensors of the tiles one after the other, each as its tile sees it.
+	Axis int
 }
 
 // elements is the number of elements of an item.
@@ -55,8 +60,8 @@ func (p Port) elements() int {
 }
 
 // Model is a serialized ONNX model without external data, and what its ports
-// mean. A Rows tensor of the graph has rank 1+len(Item) and the batch in front,
-// so a number for each row has shape [N] and never rank 0.
+// mean. A Rows tensor of the graph has rank 1+len(Item) and the batch in front
+// (or at Port.Axis), so a number for each row has shape [N] and never rank 0.
 type Model struct {
 	Name            string // names the model in errors
 	Bytes           []byte
@@ -158,6 +163,9 @@ func (m Model) check() error {
 			return bad("input %s can't be %s: use Rows or Shared", p.Name, p.Kind)
 		case !input && p.Kind != Rows && p.Kind != Sum:
 			return bad("output %s can't be %s: use Rows or Sum", p.Name, p.Kind)
+		}
+		if p.Axis < 0 || p.Axis > len(p.Item) || p.Axis > 0 && p.Kind != Rows {
+			return bad("port %s can't have its batch axis at %d", p.Name, p.Axis)
 		}
 		seen[p.Name] = true
 		for _, d := range p.Item {
