@@ -9,11 +9,9 @@ type Pass struct {
 }
 
 // Passes is what Simplify runs, in order: inlined functions and older forms are gone after reading, so that what is left is
-// to compute what is constant, to share what is equal, to rewrite by algebra, and to drop what nobody uses.
-// The rules of simplify see folded operands, and its results are shared and folded again in the same sweep.
+// to compute what is constant, to share what is equal and to rewrite by algebra, in one sweep, since each feeds the others; to merge nodes by who
+// uses them; and to drop what nobody uses.
 var Passes = []Pass{
-	{"fold", rebuildWith(ruleSet{"": {foldConstants}})},
-	{"cse", rebuildWith(nil)},
 	{"simplify", rebuildWith(simplifying)},
 	{"fuse", fuse},
 	{"deadcode", deadCode},

@@ -28,7 +28,6 @@ import (
 	"github.com/onnx-ebm/onnx-ebm/internal/docs"
 )
 
-
 const backendArchive = "../../../shared/onnx-backend-v1.22.0.tar.gz"
 
 // backendModel is a model of ONNX's backend tests with its first data set.
