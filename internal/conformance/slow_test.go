@@ -1,0 +1,5 @@
+//go:build slow
+
+package conformance
+
+const slow = true
