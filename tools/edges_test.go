@@ -13,16 +13,17 @@ const module = "github.com/onnx-ebm/onnx-ebm/"
 
 // edges lists which rooms of the house each room may use, directly or not. Everybody may use internal/.
 var edges = map[string][]string{
-	"graphs":    {},
-	"gradients": {"graphs"},
-	"runtime":   {},
-	"models":    {"graphs", "gradients", "samplers/rng"},
-	"losses":    {"samplers/rng"},
-	"samplers":  {"samplers"},
-	"ebm":       {"runtime", "graphs", "gradients", "losses", "samplers", "samplers/rng", "samplers/schedule"},
-	"ebm/data":  {"samplers/rng"},
-	"ebm/optim": {"samplers/schedule"},
-	"ebm/train": {"runtime", "graphs", "gradients", "losses", "samplers", "ebm", "samplers/rng", "samplers/schedule"},
+	"graphs":        {},
+	"gradients":     {"graphs"},
+	"runtime":       {},
+	"models":        {"graphs", "gradients", "samplers/rng"},
+	"models/onnxgo": {"graphs", "gradients", "runtime"},
+	"losses":        {"samplers/rng"},
+	"samplers":      {"samplers"},
+	"ebm":           {"runtime", "graphs", "gradients", "losses", "samplers", "samplers/rng", "samplers/schedule"},
+	"ebm/data":      {"samplers/rng"},
+	"ebm/optim":     {"samplers/schedule"},
+	"ebm/train":     {"runtime", "graphs", "gradients", "losses", "samplers", "ebm", "samplers/rng", "samplers/schedule"},
 }
 
 // pure rooms build without cgo.
@@ -53,6 +54,7 @@ func TestImportEdges(t *testing.T) {
 func TestForeignImports(t *testing.T) {
 	importers := map[string][]string{
 		"github.com/owulveryck/onnx-go":     {"models/onnxgo"},
+		"gorgonia.org":                      {"models/onnxgo"},
 		"github.com/yalue/onnxruntime_go":   {"runtime"},
 		"gonum.org/v1/plot":                 {"tools"},
 		"github.com/spf13/cobra":            {"tools"},
