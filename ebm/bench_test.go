@@ -11,6 +11,7 @@ import (
 	"github.com/onnx-ebm/onnx-ebm/gradients"
 	"github.com/onnx-ebm/onnx-ebm/graphs"
 	"github.com/onnx-ebm/onnx-ebm/losses"
+	"github.com/onnx-ebm/onnx-ebm/models"
 	"github.com/onnx-ebm/onnx-ebm/samplers"
 	"github.com/onnx-ebm/onnx-ebm/samplers/rng"
 	"github.com/onnx-ebm/onnx-ebm/samplers/schedule"
@@ -125,4 +126,21 @@ func BenchmarkLangevin(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/steps/1e3, "µs/step")
 		})
 	}
+}
+
+// BenchmarkHMC is leapfrog steps on the double well, 1024 chains of 128 dimensions.
+func BenchmarkHMC(b *testing.B) {
+	m, err := models.Builtin("builtin:double-well:dim=128")
+	require.NoError(b, err)
+	e, err := ebm.New(openRuntime(b), m.Graph, ebm.Options{})
+	require.NoError(b, err)
+	defer e.Close()
+	const steps, leapfrogs = 20, 10
+	k := &samplers.HMC{Hamiltonian: samplers.Hamiltonian{StepSize: schedule.Constant{Value: 1e-3}}, Leapfrogs: leapfrogs}
+	b.ReportAllocs()
+	for b.Loop() {
+		_, err := samplers.Run(b.Context(), e, k, samplers.Config{Chains: 1024, Steps: steps})
+		require.NoError(b, err)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/steps/leapfrogs/1024/128, "ns/element")
 }

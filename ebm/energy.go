@@ -36,6 +36,7 @@ type Energy struct {
 	mu       sync.Mutex
 	programs map[derivation]*program
 	linear   map[derivation]*linearProgram
+	lent     []*lending
 }
 
 // ErrFrozen is the error of Linearize on an energy made without Options.Trainable.
@@ -226,6 +227,9 @@ func (e *Energy) ParamsChanged() {
 	for _, p := range e.programs {
 		p.stale()
 	}
+	for _, l := range e.lent {
+		l.stale = true
+	}
 	for _, l := range e.linear {
 		l.forward.stale()
 		l.pullback.stale()
@@ -237,6 +241,10 @@ func (e *Energy) Close() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var errs []error
+	for _, l := range e.lent {
+		errs = append(errs, l.close())
+	}
+	e.lent = nil
 	for _, p := range e.programs {
 		errs = append(errs, p.close())
 	}

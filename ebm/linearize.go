@@ -7,6 +7,7 @@ import (
 	"maps"
 
 	"github.com/onnx-ebm/onnx-ebm/gradients"
+	"github.com/onnx-ebm/onnx-ebm/graphs"
 	"github.com/onnx-ebm/onnx-ebm/losses"
 	"github.com/onnx-ebm/onnx-ebm/runtime"
 )
@@ -212,10 +213,10 @@ func (e *Energy) linearProgram(d derivation) (*linearProgram, error) {
 	for _, v := range lin.Pullback.Inputs {
 		l.pulled[v.Name] = true
 	}
-	if l.forward, err = e.compile("forward program", lin.Forward); err != nil {
+	if l.forward, err = e.compile("forward program", lin.Forward, graphs.FLOPs(lin.Forward, 1)); err != nil {
 		return nil, err
 	}
-	if l.pullback, err = e.compile("pullback", lin.Pullback); err != nil {
+	if l.pullback, err = e.compile("pullback", lin.Pullback, graphs.FLOPs(lin.Pullback, 1)); err != nil {
 		return nil, errors.Join(err, l.forward.close())
 	}
 	e.linear[d] = l

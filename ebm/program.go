@@ -93,19 +93,20 @@ func (e *Energy) program(d derivation) (*program, error) {
 	if p := e.programs[d]; p != nil {
 		return p, nil
 	}
-	g, err := e.derive(d)
+	g, err := e.finished(d)
 	if err != nil {
-		return nil, fmt.Errorf("ebm: %w", err)
+		return nil, err
 	}
-	if g, err = gradients.Finalize(g, maxOpset); err != nil {
-		return nil, fmt.Errorf("ebm: %w", err)
-	}
-	if !e.options.Trainable {
-		if g, err = graphs.Freeze(g); err != nil {
-			return nil, fmt.Errorf("ebm: %w", err)
+	cost := graphs.FLOPs(g, 1)
+	if d.want == gradients.Gradient {
+		// Gradients have the same tiles with and without energies, so that samplers may mix the two.
+		both, err := e.finished(derivation{want: gradients.Energy | gradients.Gradient})
+		if err != nil {
+			return nil, err
 		}
+		cost = graphs.FLOPs(both, 1)
 	}
-	p, err := e.compile("energy program", g)
+	p, err := e.compile("energy program", g, cost)
 	if err != nil {
 		return nil, err
 	}
@@ -113,14 +114,29 @@ func (e *Energy) program(d derivation) (*program, error) {
 	return p, nil
 }
 
+// finished derives a graph in the form that is compiled.
+func (e *Energy) finished(d derivation) (*graphs.Graph, error) {
+	g, err := e.derive(d)
+	if err == nil {
+		g, err = gradients.Finalize(g, maxOpset)
+	}
+	if err == nil && !e.options.Trainable {
+		g, err = graphs.Freeze(g)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ebm: %w", err)
+	}
+	return g, nil
+}
+
 // compile builds a graph whose inputs and outputs with the batch axis in front are rows; parameters are constants or, in a trainable
-// energy, inputs that alias the flat store; other outputs are sums over the rows.
-func (e *Energy) compile(name string, g *graphs.Graph) (*program, error) {
+// energy, inputs that alias the flat store; other outputs are sums over the rows. cost is the operations of a row.
+func (e *Energy) compile(name string, g *graphs.Graph, cost float64) (*program, error) {
 	raw, err := graphs.Encode(g, graphs.WriteOptions{MaxOpset: maxOpset, ParamsAsInputs: e.options.Trainable})
 	if err != nil {
 		return nil, fmt.Errorf("ebm: %w", err)
 	}
-	m := runtime.Model{Name: name, Bytes: raw, RowCost: graphs.FLOPs(g, 1)}
+	m := runtime.Model{Name: name, Bytes: raw, RowCost: cost}
 	p := &program{shared: map[string][]float32{}, tiles: e.tiles}
 	for _, v := range g.Inputs {
 		port, err := e.port(v.Name, v, runtime.Shared)

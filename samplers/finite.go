@@ -14,8 +14,12 @@ func isFinite(v float32) bool { return math.Float32bits(v)&absBits+oneExp < over
 // allFinite says that no element is NaN or infinite: adding one to an exponent
 // of all ones, and only to that, carries into the sign bit.
 func allFinite(v []float32) bool {
+	n, finite := finiteWide(v)
+	if !finite {
+		return false
+	}
 	var bits uint32
-	for _, f := range v {
+	for _, f := range v[n:] {
 		bits |= math.Float32bits(f)&absBits + oneExp
 	}
 	return bits < overflow

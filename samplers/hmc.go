@@ -14,39 +14,51 @@ import (
 type HMC struct {
 	Hamiltonian
 	Leapfrogs int // L; 0: 10
-	// Jitter j draws each chain's ε uniformly from ε(1±j) at every iteration,
-	// against periodic orbits; within [0, 1).
+	// Jitter j draws each chain's ε uniformly from ε(1±j) at every iteration:
+	// trajectories of one length can be whole periods, as on a Gaussian with εL
+	// near 2π, and return to where they began. Below 1; 0: 0.2, negative: none.
 	Jitter float64
 
 	steps0    int
+	jitter    float64
 	chainEps  []float64
 	h0        []float64
 	verdicts  []verdict
+	begun     []bool // chains whose state is saved in x0, g0, e0
 	half      float64
 	last      bool
 	beginRows func(lo, hi int)
 	leapRows  func(lo, hi int)
 	endRows   func(lo, hi int)
+	tile      func(ctx context.Context, t Tile) error
 }
 
 // divergence is the energy error, in units of T, above which a trajectory
 // counts as divergent (Betancourt 2017 and Stan).
 const divergence = 1000
 
+// defaultJitter makes trajectories of 2π differ by 2.5, enough to leave a period.
+const defaultJitter = 0.2
+
 // Start implements Kernel.
 func (h *HMC) Start(ctx context.Context, t Target, s *State) error {
-	if h.Leapfrogs < 0 || h.Jitter < 0 || h.Jitter >= 1 || math.IsNaN(h.Jitter) {
-		return fmt.Errorf("samplers: hmc with %d leapfrog steps and jitter %v; give at least 1, and jitter within [0, 1)", h.Leapfrogs, h.Jitter)
+	if h.Leapfrogs < 0 || h.Jitter >= 1 || math.IsNaN(h.Jitter) {
+		return fmt.Errorf("samplers: hmc with %d leapfrog steps and jitter %v; give at least 1, and jitter below 1", h.Leapfrogs, h.Jitter)
 	}
 	h.steps0 = h.Leapfrogs
 	if h.steps0 == 0 {
 		h.steps0 = 10
 	}
+	h.jitter = max(h.Jitter, 0)
+	if h.Jitter == 0 {
+		h.jitter = defaultJitter
+	}
 	if err := h.start(ctx, t, s); err != nil {
 		return err
 	}
 	h.chainEps, h.h0, h.verdicts = sized(h.chainEps, s.N), sized(h.h0, s.N), sized(h.verdicts, s.N)
-	h.beginRows, h.leapRows, h.endRows = h.begins, h.leaps, h.ends
+	h.begun = sized(h.begun, s.N)
+	h.beginRows, h.leapRows, h.endRows, h.tile = h.begins, h.leaps, h.ends, h.trajectory
 	return nil
 }
 
@@ -57,25 +69,11 @@ func (h *HMC) Step(ctx context.Context, t Target, s *State, k rng.Key) (Info, er
 		return Info{}, err
 	}
 	h.half = h.hook.at("half kick", 0.5)
-	copy(h.x0, s.X)
-	copy(h.g0, s.G)
-	copy(h.e0, s.E)
-	s.rows(h.beginRows)
-	for l := range h.steps0 {
-		h.last = l == h.steps0-1
-		var e []float32
-		if h.last {
-			e = s.E
-		}
-		if err := evaluate(ctx, t, s.X, s.N, e, s.G); err != nil {
-			copy(s.X, h.x0)
-			copy(s.G, h.g0)
-			copy(s.E, h.e0)
-			return Info{}, err
-		}
-		s.rows(h.leapRows)
+	clear(h.begun)
+	if err := h.integrate(ctx, t); err != nil {
+		h.restore()
+		return Info{}, err
 	}
-	s.rows(h.endRows)
 	s.StepSize = float32(h.eps)
 	info.Add(count(s.Accept, h.verdicts))
 	info.Gradients += h.steps0 * s.N
@@ -84,22 +82,91 @@ func (h *HMC) Step(ctx context.Context, t Target, s *State, k rng.Key) (Info, er
 			info.Divergences++
 		}
 	}
-	h.learn(info.Acceptance())
+	h.learn(info)
 	s.Step++
 	return info, nil
 }
 
+// integrate takes all chains along their trajectories and decides about the ends.
+func (h *HMC) integrate(ctx context.Context, t Target) error {
+	s := h.s
+	if tiled, ok := t.(Tiled); ok {
+		if err := tiled.EachTile(ctx, s.N, h.tile); err != nil {
+			return fmt.Errorf("samplers: trajectories of %d states: %w", s.N, err)
+		}
+		return nil
+	}
+	s.rows(h.beginRows)
+	for l := range h.steps0 {
+		h.last = l == h.steps0-1
+		var e []float32
+		if h.last {
+			e = s.E
+		}
+		if err := evaluate(ctx, t, s.X, s.N, e, s.G); err != nil {
+			return err
+		}
+		s.rows(h.leapRows)
+	}
+	s.rows(h.endRows)
+	return nil
+}
+
+// trajectory does the same for the chains of one tile, in the tile's memory.
+func (h *HMC) trajectory(ctx context.Context, t Tile) error {
+	s := h.s
+	lo, hi := t.Range()
+	h.begins(lo, hi)
+	x, d := t.X(), s.Dim
+	copy(x, s.X[lo*d:hi*d])
+	for l := range h.steps0 {
+		last := l == h.steps0-1
+		e, g, err := t.EnergyGradient(ctx, last)
+		if err != nil {
+			return err
+		}
+		for c := lo; c < hi; c++ {
+			from, to := (c-lo)*d, (c-lo+1)*d
+			h.leap(x[from:to], g[from:to], c, last)
+		}
+		if last {
+			copy(s.E[lo:hi], e)
+			copy(s.G[lo*d:hi*d], g)
+		}
+	}
+	copy(s.X[lo*d:hi*d], x)
+	h.ends(lo, hi)
+	return nil
+}
+
+// restore puts back the chains that have begun.
+func (h *HMC) restore() {
+	s := h.s
+	for c, begun := range h.begun {
+		if begun {
+			copy(s.row(s.X, c), s.row(h.x0, c))
+			copy(s.row(s.G, c), s.row(h.g0, c))
+			s.E[c] = h.e0[c]
+		}
+	}
+}
+
 func (h *HMC) begins(lo, hi int) {
+	s := h.s
+	copy(h.x0[lo*s.Dim:hi*s.Dim], s.X[lo*s.Dim:])
+	copy(h.g0[lo*s.Dim:hi*s.Dim], s.G[lo*s.Dim:])
+	copy(h.e0[lo:hi], s.E[lo:])
 	h.drawMomenta(h.key.Sub("momentum"), lo, hi)
 	wobble := h.key.Sub("jitter")
 	for c := lo; c < hi; c++ {
+		h.begun[c] = true
 		if h.hook != nil {
 			scale(h.s.row(h.p, c), float32(h.hook.at("momentum", 1)))
 		}
 		h.h0[c] = h.energy(c)
 		h.chainEps[c] = h.eps
-		if h.Jitter > 0 {
-			h.chainEps[c] *= 1 + h.Jitter*(2*wobble.Float64(uint64(h.s.Step), uint64(c))-1)
+		if h.jitter > 0 {
+			h.chainEps[c] *= 1 + h.jitter*(2*wobble.Float64(uint64(h.s.Step), uint64(c))-1)
 		}
 		h.kickDrift(c, h.half, h.chainEps[c])
 	}
@@ -107,11 +174,20 @@ func (h *HMC) begins(lo, hi int) {
 
 func (h *HMC) leaps(lo, hi int) {
 	for c := lo; c < hi; c++ {
-		if h.last {
-			h.kick(c, h.hook.at("last kick", 0.5), h.chainEps[c])
-			continue
-		}
-		h.kickDrift(c, 1, h.chainEps[c])
+		h.leap(h.s.row(h.s.X, c), h.s.row(h.s.G, c), c, h.last)
+	}
+}
+
+// leap is the kick of a leapfrog step, with the drift of the next unless it is the last, of chain c, whose state is at x and gradient at g.
+func (h *HMC) leap(x, g []float32, c int, last bool) {
+	p, eps := h.s.row(h.p, c), h.chainEps[c]
+	if last {
+		kick(p, g, float32(h.hook.at("last kick", 0.5)*eps/h.temp))
+		return
+	}
+	h.metric.kickDrift(x, p, g, h.s.row(h.v, c), float32(eps/h.temp), float32(h.hook.at("drift", eps)))
+	if h.s.Box.Mode == Reflect {
+		h.s.Box.apply(x, p)
 	}
 }
 
@@ -121,6 +197,7 @@ func (h *HMC) ends(lo, hi int) {
 	for c := lo; c < hi; c++ {
 		x, g := s.row(s.X, c), s.row(s.G, c)
 		r := h.hook.at("log ratio", h.h0[c]-h.energy(c))
+		s.Hamiltonian[c] = float32(h.h0[c] - r)
 		switch {
 		case !allFinite(x) || !allFinite(g) || !finite64(r):
 			r = h.hook.at("not finite", math.NaN())
@@ -132,6 +209,7 @@ func (h *HMC) ends(lo, hi int) {
 		h.verdicts[c], s.Accept[c] = decide(r, coin, s.Step, c)
 		if h.verdicts[c] != accepted {
 			copy(x, s.row(h.x0, c))
+			s.Hamiltonian[c] = float32(h.h0[c])
 			s.E[c] = h.e0[c]
 			if h.hook.at("restore gradient", 1) != 0 {
 				copy(g, s.row(h.g0, c))

@@ -126,13 +126,13 @@ func (m *metric) kickDrift(x, p, g, v []float32, h, eps float32) {
 		m.drift(x, p, v, eps)
 	case m.inv != nil:
 		inv := m.inv[:len(x)]
-		for i := range x {
+		for i := kickDriftWide(x, p, g, inv, h, eps); i < len(x); i++ {
 			q := p[i] - float32(h*g[i])
 			p[i] = q
 			x[i] += float32(eps * float32(inv[i]*q))
 		}
 	default:
-		for i := range x {
+		for i := kickDriftWide(x, p, g, nil, h, eps); i < len(x); i++ {
 			q := p[i] - float32(h*g[i])
 			p[i] = q
 			x[i] += float32(eps * q)
@@ -157,14 +157,21 @@ func (m *metric) kinetic(p, v []float32) float64 {
 	return dot(p, p) / 2
 }
 
-// dot is a·b in float64.
+// dot is a·b in float64, in four sums that do not wait for each other.
 func dot(a, b []float32) float64 {
 	b = b[:len(a)]
-	sum := 0.0
-	for i, v := range a {
-		sum += float64(v) * float64(b[i])
+	var s0, s1, s2, s3 float64
+	for len(a) >= 4 && len(b) >= 4 {
+		s0 += float64(a[0]) * float64(b[0])
+		s1 += float64(a[1]) * float64(b[1])
+		s2 += float64(a[2]) * float64(b[2])
+		s3 += float64(a[3]) * float64(b[3])
+		a, b = a[4:], b[4:]
 	}
-	return sum
+	for i, v := range a {
+		s0 += float64(v) * float64(b[i])
+	}
+	return s0 + s1 + (s2 + s3)
 }
 
 // cholesky is the lower L of a = LLᵀ [d·d], or nil.

@@ -31,6 +31,24 @@ type FusedLangevin interface {
 	LangevinSteps(ctx context.Context, x []float32, n int, eta, temp []float32, k rng.Key, step0 uint64) error
 }
 
+// Tiled is a target that lends the memory that it evaluates in, tile by tile, so that a kernel can do several evaluations of some chains
+// while these stay in the cache of a core. HMC finds it by type assertion.
+type Tiled interface {
+	// EachTile calls fn for tiles that cover the states 0…n−1, several at once, and returns the first error.
+	EachTile(ctx context.Context, n int, fn func(ctx context.Context, t Tile) error) error
+}
+
+// Tile is the states lo…hi−1 of a Tiled target.
+type Tile interface {
+	// Range gives lo and hi.
+	Range() (lo, hi int)
+	// X is the memory of the states [(hi−lo)·D], to be written before an evaluation.
+	X() []float32
+	// EnergyGradient evaluates at X: E [hi−lo], nil unless wanted, and ∇ₓE [(hi−lo)·D], both overwritten by the next evaluation. The bytes
+	// are those that the target's EnergyGradient gives for all n states.
+	EnergyGradient(ctx context.Context, energy bool) (e, g []float32, err error)
+}
+
 // NoiseScale is √(2ηT), the standard deviation of a Langevin step's noise.
 // It is evaluated in float64 and rounded once.
 func NoiseScale(eta, temp float32) float32 {
