@@ -14,7 +14,12 @@ import (
 // (Betancourt 2017), with the checks across subtrees that Stan added: a
 // trajectory doubles, forwards or backwards at random, until ρ·M⁻¹p ≤ 0 at one of its
 // ends, where ρ is the sum of its momenta; or one half does so, or either half
-// together with the first state of the other.
+// together with the first state of the other. Trees of fewer than 2^minDepth
+// states are never taken for turned: what turns in so few steps is a stiff
+// direction that oscillates, not the trajectory.
+//
+// In a run that adapts, a TargetAccept of 0 means 0.78: on Gaussians effective
+// draws a gradient still rise at lower ones, elsewhere divergences do.
 //
 // Trees are built without recursion (Phan, Pradhan & Jankowiak 2019), every
 // chain at its own depth: all chains that are not done take one leapfrog step
@@ -49,6 +54,7 @@ type tree struct {
 	h0          float64 // H at the start
 	logW        float64 // log of the summed weights of the tree, H0 − H
 	logWSub     float64 // of the subtree
+	hProp, hSub float64 // H of the proposals of tree and subtree
 	eProp, eSub float64
 	accept      float64 // summed acceptance probabilities of leaves
 	leaves      int     // gradients so far
@@ -60,7 +66,11 @@ type tree struct {
 	nonFinite   bool
 }
 
-const maxTreeDepth = 20
+const (
+	maxTreeDepth = 20
+	minDepth     = 3
+	nutsTarget   = 0.78
+)
 
 // Start implements Kernel.
 func (u *NUTS) Start(ctx context.Context, t Target, s *State) error {
@@ -71,6 +81,7 @@ func (u *NUTS) Start(ctx context.Context, t Target, s *State) error {
 	if u.depth == 0 {
 		u.depth = 10
 	}
+	u.defaultTarget = nutsTarget
 	if err := u.start(ctx, t, s); err != nil {
 		return err
 	}
@@ -112,7 +123,7 @@ func (u *NUTS) Step(ctx context.Context, t Target, s *State, k rng.Key) (Info, e
 		s.team.run(n, s.Dim, u.growRows)
 	}
 	u.take(&info)
-	u.learn(info.Acceptance())
+	u.learn(info)
 	s.Step++
 	return info, nil
 }
@@ -134,7 +145,8 @@ func (u *NUTS) root(lo, hi int) {
 	u.drawMomenta(u.key.Sub("momentum"), lo, hi)
 	for c := lo; c < hi; c++ {
 		x, g, p := s.row(s.X, c), s.row(s.G, c), s.row(u.p, c)
-		u.chains[c] = tree{h0: u.energy(c), eProp: float64(s.E[c])}
+		h := u.energy(c)
+		u.chains[c] = tree{h0: h, hProp: h, eProp: float64(s.E[c])}
 		for end := range 2 {
 			copy(s.row(u.xEnd[end], c), x)
 			copy(s.row(u.pEnd[end], c), p)
@@ -223,7 +235,7 @@ func (u *NUTS) addLeaf(c int) bool {
 	if u.leafKey.Float64(uint64(s.Step), uint64(c)<<(maxTreeDepth+1)|uint64(t.leaves)) < chance {
 		copy(s.row(u.xSub, c), x)
 		copy(s.row(u.gSub, c), g)
-		t.eSub = float64(s.E[c])
+		t.eSub, t.hSub = float64(s.E[c]), t.h0-w
 	}
 	rho := s.row(u.rhoSub, c)
 	for i := range rho {
@@ -246,24 +258,24 @@ func (u *NUTS) addLeaf(c int) bool {
 	return u.merge(c)
 }
 
-// turnedWithin checks the subtrees of 2, 4, … leaves that the odd leaf now
-// added completes. The first leaf of the smallest has its checkpoint at level,
-// that of the next at level−1, and so on, for as many as the leaf's number has
+// turnedWithin checks the subtrees of 8, 16, … leaves that the odd leaf now
+// added completes. The first leaf of the last two has its checkpoint at level,
+// that of the last four at level−1, and so on, for as many as the leaf's number has
 // ones at its end.
 func (u *NUTS) turnedWithin(c, level int) bool {
 	s, t := u.s, &u.chains[c]
 	p, rho, sum := s.row(u.p, c), s.row(u.rhoSub, c), s.row(u.sum, c)
 	for k := range bits.TrailingZeros(^uint(t.leaf)) {
 		at := level - k
+		if k+1 < minDepth {
+			continue
+		}
 		head, before := u.checkpoint(u.ckP, c, at), u.checkpoint(u.ckRho, c, at)
 		for i := range sum {
 			sum[i] = rho[i] - before[i] + head[i]
 		}
 		if u.turned(c, sum, head, p) {
 			return true
-		}
-		if k == 0 {
-			continue // halves of one leaf: the further checks are the same
 		}
 		// The right half begins at the checkpoint one level up; ckBefore there
 		// is the last momentum of the left half.
@@ -300,7 +312,7 @@ func (u *NUTS) merge(c int) bool {
 		if u.hook.at("carry gradient", 1) != 0 {
 			copy(s.row(u.gProp, c), s.row(u.gSub, c))
 		}
-		t.eProp = t.eSub
+		t.eProp, t.hProp = t.eSub, t.hSub
 	}
 	p, rho, sub, sum := s.row(u.p, c), s.row(u.rho, c), s.row(u.rhoSub, c), s.row(u.sum, c)
 	near, far, first := s.row(u.pEnd[t.dir], c), s.row(u.pEnd[1-t.dir], c), s.row(u.first, c)
@@ -321,7 +333,7 @@ func (u *NUTS) merge(c int) bool {
 	copy(s.row(u.gEnd[t.dir], c), s.row(s.G, c))
 	t.logW = logAddExp(t.logW, t.logWSub)
 	t.depth++
-	if turned || t.depth == u.depth {
+	if turned && t.depth >= minDepth || t.depth == u.depth {
 		return false
 	}
 	u.sprout(c)
@@ -337,6 +349,7 @@ func (u *NUTS) take(info *Info) {
 	for c := range u.chains {
 		t := &u.chains[c]
 		s.E[c] = float32(t.eProp)
+		s.Hamiltonian[c] = float32(t.hProp)
 		a := t.accept / float64(t.leaves)
 		s.Accept[c] = float32(a)
 		s.Diverged[c] = t.diverged

@@ -419,7 +419,7 @@ var plantedBugs = []struct {
 	{"merge ratio inverted", "nuts", "double well", "merge", times(-1)},
 	{"new subtree always taken", "nuts", "double well", "merge", is(0)},
 	{"turns within subtrees ignored", "nuts", "gaussian", "turn within", is(0)},
-	{"half kick not halved", "nuts", "gaussian", "half kick", is(1)},
+	{"half kick not halved", "nuts", "double well", "half kick", is(1)},
 	{"kinetic energy without the ½", "nuts", "double well", "kinetic", times(2)},
 	{"temperature left out of the energy", "nuts", "gaussian", "temperature", is(1)},
 	{"stale gradient carried over", "nuts", "gaussian", "carry gradient", is(0)},

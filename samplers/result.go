@@ -35,6 +35,7 @@ type Stats struct {
 	Diverging  []bool
 	Leapfrogs  []int32 // gradients it took
 	TreeDepth  []int32
+	Energy     []float32 // Hamiltonian of HMC and NUTS: State.Hamiltonian
 }
 
 func newResult(cfg Config, s *State) *Result {
@@ -47,7 +48,7 @@ func newResult(cfg Config, s *State) *Result {
 		r.Energies = make([]float32, cells)
 	}
 	if cfg.KeepStats {
-		r.Stats = Stats{make([]float32, cells), make([]float32, cells), make([]bool, cells), make([]int32, cells), make([]int32, cells)}
+		r.Stats = Stats{make([]float32, cells), make([]float32, cells), make([]bool, cells), make([]int32, cells), make([]int32, cells), make([]float32, cells)}
 	}
 	if old := cfg.Resume; old != nil {
 		r.restore(old)
@@ -68,6 +69,7 @@ func (r *Result) restore(old *Result) {
 	restride(r.Stats.Diverging, old.Stats.Diverging, r.N, from, to, n)
 	restride(r.Stats.Leapfrogs, old.Stats.Leapfrogs, r.N, from, to, n)
 	restride(r.Stats.TreeDepth, old.Stats.TreeDepth, r.N, from, to, n)
+	restride(r.Stats.Energy, old.Stats.Energy, r.N, from, to, n)
 }
 
 // stride is the draws from one chain to the next.
@@ -107,6 +109,7 @@ func (r *Result) add(s *State) {
 			r.Stats.Leapfrogs[at] = s.Leapfrogs[c]
 			r.Stats.TreeDepth[at] = s.Depth[c]
 			r.Stats.StepSize[at] = s.StepSize
+			r.Stats.Energy[at] = s.Hamiltonian[c]
 		}
 	}
 }
@@ -131,6 +134,7 @@ func (r *Result) compact() *Result {
 		c.Stats.Diverging = shrunk(r.Stats.Diverging, r.N, r.stride(), r.Kept)
 		c.Stats.Leapfrogs = shrunk(r.Stats.Leapfrogs, r.N, r.stride(), r.Kept)
 		c.Stats.TreeDepth = shrunk(r.Stats.TreeDepth, r.N, r.stride(), r.Kept)
+		c.Stats.Energy = shrunk(r.Stats.Energy, r.N, r.stride(), r.Kept)
 	}
 	c.capacity = r.Kept
 	return &c
@@ -173,7 +177,7 @@ func (r *Result) UnmarshalBinary(data []byte) error {
 	bad := p.N < 1 || p.Dim < 1 || p.Kept < 0 || p.State == nil || p.State.N != p.N || p.State.Dim != p.Dim || p.Kept > p.State.Step+1 ||
 		len(p.Acceptance) != p.State.Step ||
 		!fits(p.Draws, cells*p.Dim) || !fits(p.Energies, cells) || !fits(p.Stats.Acceptance, cells) || !fits(p.Stats.StepSize, cells) ||
-		!fits(p.Stats.Diverging, cells) || !fits(p.Stats.Leapfrogs, cells) || !fits(p.Stats.TreeDepth, cells)
+		!fits(p.Stats.Diverging, cells) || !fits(p.Stats.Leapfrogs, cells) || !fits(p.Stats.TreeDepth, cells) || !fits(p.Stats.Energy, cells)
 	if bad {
 		return fmt.Errorf("samplers: decode result: its arrays do not belong together; it is damaged")
 	}

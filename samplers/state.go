@@ -28,9 +28,12 @@ type State struct {
 	Diverged  []bool    // [N]
 	Leapfrogs []int32   // gradients spent [N]
 	Depth     []int32   // tree depth [N]
-	StepSize  float32   // step size of the last iteration
-	Last      Info      // its sums
-	Startup   Info      // what Start took; the run adds it to its sums and clears it
+	// Hamiltonian is H = E/T + ½pᵀM⁻¹p of the state moved to, with the momentum it
+	// was reached with, of HMC and NUTS [N].
+	Hamiltonian []float32
+	StepSize    float32 // step size of the last iteration
+	Last        Info    // its sums
+	Startup     Info    // what Start took; the run adds it to its sums and clears it
 
 	// Set by the run, before Start.
 	Adapt  int // the kernel may adapt while Step < Adapt
@@ -60,6 +63,7 @@ func (s *State) grow() {
 	s.Diverged = sized(s.Diverged, s.N)
 	s.Leapfrogs = sized(s.Leapfrogs, s.N)
 	s.Depth = sized(s.Depth, s.N)
+	s.Hamiltonian = sized(s.Hamiltonian, s.N)
 }
 
 // sized is v if it has n elements, else n zeros.
@@ -118,6 +122,7 @@ func (s *State) Clone() *State {
 	c.team = nil
 	c.X, c.E, c.G, c.Aux = clone(s.X), clone(s.E), clone(s.G), clone(s.Aux)
 	c.Accept, c.Diverged, c.Leapfrogs, c.Depth = clone(s.Accept), clone(s.Diverged), clone(s.Leapfrogs), clone(s.Depth)
+	c.Hamiltonian = clone(s.Hamiltonian)
 	c.Tuning = s.Tuning.clone()
 	return &c
 }

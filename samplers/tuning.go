@@ -10,6 +10,7 @@ type Tuning struct {
 
 	Mu, HBar, LogBar float64 // dual averaging: the point drawn to, the mean error, the mean log factor
 	Count            int     // its iterations
+	Settled          bool    // near its goal: it moves in smaller steps
 
 	Inv []float32 // diagonal of M⁻¹, or nil
 	Cov []float64 // M⁻¹ [D·D], or nil
@@ -44,11 +45,13 @@ func (t *Tuning) restart(pull float64) {
 	t.LogBar = math.Log(t.Factor)
 }
 
-// The constants of Hoffman & Gelman.
+// The constants of Hoffman & Gelman. Once settled γ is larger: acceptance is curved
+// in log ε, so the mean of a log ε that swings widely accepts more than was asked.
 const (
-	dualGamma = 0.05
-	dualT0    = 10
-	dualKappa = 0.75
+	dualGamma    = 0.05
+	settledGamma = 0.3
+	dualT0       = 10
+	dualKappa    = 0.75
 )
 
 // average does one step of dual averaging.
@@ -57,7 +60,11 @@ func (t *Tuning) average(accept, goal float64) {
 	m := float64(t.Count)
 	w := 1 / (m + dualT0)
 	t.HBar = (1-w)*t.HBar + w*(goal-accept)
-	log := t.Mu - math.Sqrt(m)/dualGamma*t.HBar
+	gamma := dualGamma
+	if t.Settled {
+		gamma = settledGamma
+	}
+	log := t.Mu - math.Sqrt(m)/gamma*t.HBar
 	eta := math.Pow(m, -dualKappa)
 	t.LogBar = eta*log + (1-eta)*t.LogBar
 	t.Factor = bounded(math.Exp(log))
