@@ -32,9 +32,20 @@ func RewriteOps(g *Graph, by map[string]Rewrite) (*Graph, error) {
 	return rebuild(g, rules)
 }
 
+// wholeShape takes the whole of a shape and then a part of it: ONNX Runtime's transpose optimizer moves a Transpose through a Shape with
+// start and end wrongly (seen with 1.27: indices outside the shape's part).
+func wholeShape(b *Builder, n *Node) []*Value {
+	rank := n.In[0].Rank()
+	if rank < 0 || n.Int("start", 0) == 0 && n.Int("end", int64(rank)) == int64(rank) {
+		return nil
+	}
+	s := b.Op("Shape", nil, n.In[0])
+	return only(b.Op("Slice", nil, s, b.Ints(n.Int("start", 0)), b.Ints(n.Int("end", int64(rank))), b.Ints(0)))
+}
+
 // Lower replaces ops newer than maxOpset by older ones. What cannot be is an *OpError.
 func Lower(g *Graph, maxOpset int64) (*Graph, error) {
-	rules := ruleSet{}
+	rules := ruleSet{"Shape": {wholeShape}}
 	for op, r := range decompositions {
 		if info, ok := Info(op); ok && info.Since > maxOpset {
 			rules[op] = []rule{r}
