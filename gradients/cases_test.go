@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/onnx-ebm/onnx-ebm/graphs"
 )
@@ -59,6 +60,8 @@ func init() {
 	movements()
 	indexing()
 	networks()
+	arrangements()
+	einsums()
 }
 
 func unaries() {
@@ -631,5 +634,133 @@ func networks() {
 		gradCase{name: "no dependence", in: []operand{in(3, 2), in(3)}, build: func(b *graphs.Builder, in []*Value) []*Value {
 			return only(b.Op("Tanh", nil, in[1]))
 		}},
+	)
+}
+
+func arrangements() {
+	linear("Tile", gradCase{name: "constant", in: []operand{in(2, 3)}, build: with("Tile", nil, list(1, 2)), batch: []int{0}})
+	linear("Tile", gradCase{name: "batch", in: []operand{in(2, 1)}, build: with("Tile", nil, list(3, 2)), batch: []int{0}})
+	linear("Tile", gradCase{name: "run-time", in: []operand{in(2, 3), numbers(2, 1)}, build: op("Tile", nil)})
+	linear("Tile", gradCase{name: "none", in: []operand{in(2, 3)}, build: with("Tile", nil, list(0, 2))})
+	for _, upper := range []int64{0, 1} {
+		a := graphs.Attrs{"upper": upper}
+		linear("Trilu", gradCase{name: fmt.Sprint("upper ", upper), in: []operand{in(2, 3, 3)}, build: op("Trilu", a), batch: []int{0}})
+		linear("Trilu", gradCase{name: fmt.Sprint("offset, upper ", upper), in: []operand{in(3, 4)}, build: func(b *graphs.Builder, in []*Value) []*Value {
+			return only(b.Op("Trilu", a, in[0], b.Int(-1)))
+		}})
+		for _, reverse := range []int64{0, 1} {
+			for _, cum := range []string{"CumSum", "CumProd"} {
+				c := gradCase{name: fmt.Sprint("exclusive ", upper, " reverse ", reverse), in: []operand{in(2, 5)}, build: func(b *graphs.Builder, in []*Value) []*Value {
+					return only(b.Op(cum, graphs.Attrs{"exclusive": upper, "reverse": reverse}, in[0], b.Int(-1)))
+				}, batch: []int{0}}
+				if cum == "CumProd" {
+					c.refuses = []variant{shared, each}
+				}
+				linear(cum, c)
+			}
+		}
+	}
+	addCases("CumProd", gradCase{name: "zeros", in: []operand{values([]int{5}, 2, 0, 3, 0, 1)}, build: func(b *graphs.Builder, in []*Value) []*Value {
+		return only(b.Op("CumProd", nil, in[0], b.Int(0)))
+	}, refuses: []variant{shared, each}})
+	linear("CumSum", gradCase{name: "run-time axis", in: []operand{in(2, 3), indices([]int{}, 1)}, build: op("CumSum", nil), batch: []int{0}})
+	for _, axis := range []int64{-1, 0} {
+		depth := func(b *graphs.Builder, in []*Value) []*Value {
+			return curved(func(b *graphs.Builder, in []*Value) []*Value {
+				return only(b.Op("OneHot", graphs.Attrs{"axis": axis}, in[0], b.Int(4), in[1]))
+			})(b, in)
+		}
+		addCases("OneHot", gradCase{name: fmt.Sprint("axis ", axis), in: []operand{index(-4, 4, 2, 3), in(2)}, build: depth, batch: []int{0}})
+	}
+	addCases("Range",
+		gradCase{name: "floats", in: []operand{values(nil, 0.5), values(nil, 3.1), values(nil, 0.7)}, build: curved(op("Range", nil))},
+		gradCase{name: "summed", in: []operand{values(nil, 2), still(values(nil, -3)), values(nil, -0.7)}, build: total(op("Range", nil))},
+	)
+	for _, largest := range []int64{0, 1} {
+		for _, axis := range []int64{0, 1, -1} {
+			linear("TopK", gradCase{name: fmt.Sprint("axis ", axis, " largest ", largest), in: []operand{in(3, 4)}, build: with("TopK", graphs.Attrs{"axis": axis, "largest": largest}, list(2))})
+		}
+	}
+	linear("TopK", gradCase{name: "run-time k", in: []operand{in(2, 4), numbers(3)}, build: op("TopK", nil), batch: []int{0}})
+	linear("Unique", gradCase{name: "flat", in: []operand{values([]int{2, 3}, 3, 1, 2, 5, 4, 0)}, build: op("Unique", nil)})
+	linear("Unique", gradCase{name: "first seen", in: []operand{values([]int{2, 3}, 3, 1, 2, 5, 4, 0)}, build: op("Unique", graphs.Attrs{"sorted": int64(0)})})
+	linear("Unique", gradCase{name: "rows", in: []operand{values([]int{3, 2}, 3, 1, 2, 5, 4, 0)}, build: op("Unique", graphs.Attrs{"axis": int64(0)})})
+	keep := operand{dims: []int{3}, data: []float64{1, 0, 1}, dtype: graphs.Bool, fixed: true}
+	linear("Compress", gradCase{name: "columns", in: []operand{in(2, 3), keep}, build: op("Compress", graphs.Attrs{"axis": int64(-1)}), batch: []int{0}})
+	linear("Compress", gradCase{name: "rows, short condition", in: []operand{in(4, 3), keep}, build: op("Compress", graphs.Attrs{"axis": int64(0)})})
+	linear("Compress", gradCase{name: "flat", in: []operand{in(2, 3), keep}, build: op("Compress", nil)})
+	linear("ReverseSequence", gradCase{name: "time first", in: []operand{in(4, 3, 2), indices([]int{3}, 1, 4, 2)}, build: op("ReverseSequence", nil)})
+	linear("ReverseSequence", gradCase{name: "batch first", in: []operand{in(3, 4), indices([]int{3}, 1, 4, 2)}, build: op("ReverseSequence", graphs.Attrs{"batch_axis": int64(0), "time_axis": int64(1)})})
+	for _, mode := range []string{"DCR", "CRD"} {
+		c := gradCase{name: mode, in: []operand{in(2, 8, 1, 2)}, build: op("DepthToSpace", graphs.Attrs{"blocksize": int64(2), "mode": mode}), batch: []int{0}}
+		if mode == "CRD" {
+			c.refuses = []variant{shared, each}
+		}
+		linear("DepthToSpace", c)
+	}
+	linear("SpaceToDepth", gradCase{name: "blocks", in: []operand{in(2, 2, 2, 4)}, build: op("SpaceToDepth", graphs.Attrs{"blocksize": int64(2)}), batch: []int{0}})
+	linear("CenterCropPad", gradCase{name: "both", in: []operand{in(2, 5)}, build: with("CenterCropPad", nil, list(3, 4))})
+	linear("CenterCropPad", gradCase{name: "axis", in: []operand{in(2, 3, 4)}, build: with("CenterCropPad", graphs.Attrs{"axes": list(-1, 1)}, list(2, 6)), batch: []int{0}})
+	for n := 1; n <= 3; n++ {
+		addCases("Det",
+			gradCase{name: fmt.Sprint(n, " rows"), in: []operand{in(n, n)}, build: op("Det", nil), refuses: []variant{each, shared}[:1+min(1, n-1)]},
+			gradCase{name: fmt.Sprint(n, " rows, batch"), in: []operand{in(2, n, n)}, build: op("Det", nil), batch: []int{0}, refuses: []variant{each, shared}[:1+min(1, n-1)]},
+		)
+	}
+	addCases("Det", gradCase{name: "4 rows", in: []operand{in(4, 4)}, build: op("Det", nil), refuses: []variant{static, shared, each}})
+	addCases("Shrink",
+		gradCase{name: "default", in: []operand{in(2, 4)}, build: op("Shrink", nil)},
+		gradCase{name: "biased", in: []operand{in(2, 4)}, build: curved(op("Shrink", graphs.Attrs{"bias": float32(0.25), "lambd": float32(0.75)}))},
+	)
+	addCases("ThresholdedRelu",
+		gradCase{name: "default", in: []operand{in(2, 4)}, build: op("ThresholdedRelu", nil)},
+		gradCase{name: "threshold", in: []operand{in(2, 4)}, build: curved(op("ThresholdedRelu", graphs.Attrs{"alpha": float32(-0.75)}))},
+	)
+	for _, name := range []string{"ArgMax", "ArgMin"} {
+		addCases(name, gradCase{name: "selects", in: []operand{in(2, 4)}, build: chain(func(b *graphs.Builder, x *Value) *Value {
+			return b.Op("GatherElements", graphs.Attrs{"axis": int64(1)}, b.Op("Exp", nil, x), b.Op(name, graphs.Attrs{"axis": int64(1)}, x))
+		}), batch: []int{0}})
+	}
+	addCases("NonZero", gradCase{name: "selects", in: []operand{in(2, 4)}, build: chain(func(b *graphs.Builder, x *Value) *Value {
+		where := b.Op("NonZero", nil, b.Op("Relu", nil, x))
+		return b.Op("GatherND", nil, b.Op("Exp", nil, x), b.Op("Transpose", nil, where))
+	})})
+	addCases("IsNaN", gradCase{name: "selects", in: []operand{in(2, 4)}, build: chain(func(b *graphs.Builder, x *Value) *Value {
+		return b.Op("Where", nil, b.Op("Or", nil, b.Op("IsNaN", nil, x), b.Op("IsInf", nil, x)), b.FloatLike(x, 0), b.Op("Exp", nil, x))
+	})})
+	addCases("EyeLike", gradCase{name: "trace", in: []operand{in(3, 3)}, build: chain(func(b *graphs.Builder, x *Value) *Value {
+		return b.Op("ReduceSum", nil, b.Op("Mul", nil, b.Op("EyeLike", nil, x), b.Op("MatMul", nil, x, x)))
+	})})
+}
+
+func einsums() {
+	for _, e := range []struct {
+		equation string
+		in       []operand
+	}{
+		{"ij->ji", []operand{in(2, 3)}}, {"ij->", []operand{in(2, 3)}}, {"ij->j", []operand{in(2, 3)}}, {"ii->", []operand{in(3, 3)}}, {"ii->i", []operand{in(3, 3)}},
+		{"iij->j", []operand{in(3, 3, 2)}}, {"iii->i", []operand{in(2, 2, 2)}}, {"ba", []operand{in(2, 3)}}, {"...ij->...ji", []operand{in(2, 2, 3)}},
+		{"ij,jk->ik", []operand{in(2, 3), in(3, 4)}}, {"ij,kj->ik", []operand{in(2, 3), in(4, 3)}}, {"ij,ij->i", []operand{in(2, 3), in(2, 3)}},
+		{"ij,ij->", []operand{in(2, 3), in(2, 3)}}, {"i,j->ij", []operand{in(2), in(3)}}, {"i,i", []operand{in(3), in(3)}}, {"ij,j->i", []operand{in(2, 3), in(3)}},
+		{"bij,bjk->bik", []operand{in(2, 2, 3), in(2, 3, 2)}}, {"bhqd,bhkd->bhqk", []operand{in(2, 1, 2, 3), in(2, 1, 2, 3)}}, {"bi,ij,bj->b", []operand{in(2, 3), in(3, 3), in(2, 3)}},
+		{"bijk,jkl->bil", []operand{in(2, 2, 2, 3), in(2, 3, 2)}}, {"abc,cd->abd", []operand{in(2, 2, 3), in(3, 2)}}, {"ab,cd->adbc", []operand{in(2, 2), in(2, 3)}},
+		{"...ij,...jk->...ik", []operand{in(2, 1, 2, 3), in(2, 3, 2)}}, {"ij,j,...k->ik...", []operand{in(2, 3), in(3), in(2, 2)}}, {"...,...->...", []operand{in(2, 3), in(3)}},
+		{"ab,bc,cd,de->ae", []operand{in(2, 2), in(2, 3), in(3, 2), in(2, 1)}}, {"ij,kl->", []operand{in(2, 3), in(2, 2)}}, {"ij,jk->k", []operand{in(2, 3), in(3, 4)}},
+		{"i,->i", []operand{in(3), in()}}, {"ib,bc->", []operand{in(2, 2), in(2, 3)}},
+	} {
+		c := gradCase{name: e.equation, in: e.in, build: op("Einsum", graphs.Attrs{"equation": e.equation})}
+		for i, t := range strings.Split(strings.Split(e.equation, "->")[0], ",") {
+			if strings.HasPrefix(t, "b") && strings.HasPrefix(e.equation, "b") {
+				c.batch = append(c.batch, i)
+			}
+		}
+		if e.equation == "ba" {
+			c.batch = nil
+		}
+		c.build = curved(c.build)
+		addCases("Einsum", c)
+	}
+	addCases("Einsum",
+		gradCase{name: "lost ellipsis", in: []operand{in(2, 3)}, build: op("Einsum", graphs.Attrs{"equation": "...i->i"}), refuses: []variant{static, shared, each}},
 	)
 }

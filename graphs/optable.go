@@ -102,7 +102,7 @@ func init() {
 		OpInfo{Name: "Shape", Since: 15, MinIn: 1, MaxIn: 1, MaxOut: 1, Infer: inferShape, Flat: true},
 		OpInfo{Name: "Size", Since: 13, MinIn: 1, MaxIn: 1, MaxOut: 1, Infer: inferSize, Flat: true},
 		OpInfo{Name: "ConstantOfShape", Since: 9, MinIn: 1, MaxIn: 1, MaxOut: 1, Infer: inferConstantOfShape, Flat: true},
-		OpInfo{Name: "Range", Since: 11, MinIn: 3, MaxIn: 3, MaxOut: 1, Infer: inferRange, Flat: true},
+		OpInfo{Name: "Range", Since: 11, MinIn: 3, MaxIn: 3, MaxOut: 1, Infer: inferRange},
 		OpInfo{Name: "NonZero", Since: 13, MinIn: 1, MaxIn: 1, MaxOut: 1, Infer: inferNonZero, Flat: true},
 		OpInfo{Name: "EyeLike", Since: 9, MinIn: 1, MaxIn: 1, MaxOut: 1, Infer: inferEyeLike, Flat: true},
 		OpInfo{Name: "OneHot", Since: 11, MinIn: 3, MaxIn: 3, MaxOut: 1, Infer: inferOneHot},
