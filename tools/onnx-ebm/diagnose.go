@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"math"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,27 +14,30 @@ import (
 	"github.com/onnx-ebm/onnx-ebm/ebm"
 	"github.com/onnx-ebm/onnx-ebm/internal/npy"
 	"github.com/onnx-ebm/onnx-ebm/samplers/diag"
+	"github.com/onnx-ebm/onnx-ebm/samplers/diag/zarr"
 	"github.com/onnx-ebm/onnx-ebm/samplers/rng"
-	"github.com/onnx-ebm/onnx-ebm/tools/internal/picture"
 )
 
 type diagnoseOptions struct {
-	model, reference, plot string
-	check                  bool
+	model, reference, plot, zarr string
+	check                        bool
 }
 
 func (a *app) diagnoseCommand() *cobra.Command {
 	var o diagnoseOptions
 	c := &cobra.Command{
-		Use:   "diagnose DRAWS.npy [--model MODEL] [--reference ref.npy] [--check] [--json] [--plot P.png]",
+		Use:   "diagnose DRAWS.npy|DIR.zarr [--model MODEL] [--reference ref.npy] [--check] [--zarr DIR] [--json] [--plot P.png]",
 		Short: "Judge draws: have the chains mixed, and how much are they worth",
-		Long: `Reads draws [chains, draws, D…] and gives mean, standard deviation, Monte Carlo error, bulk and tail ESS and R̂ of every
+		Long: `Reads draws [chains, draws, D…], or a Zarr store with the groups posterior and sample_stats, and gives mean, standard deviation, Monte Carlo error, bulk and tail ESS and R̂ of every
 coordinate (Vehtari et al. 2021). With --model also the kernel Stein discrepancy from exp(−E) and what float32 does to its
-energies; with --reference, draws [N, D…] that are right, the distance from them. What is not known is not checked, and named.
+energies; with --reference, draws [N, D…] that are right, the distance from them. A store also knows
+of divergences, acceptance and energies (E-BFMI). What is not known is not checked, and named, with advice where a check failed.
 With --check a check that failed makes the command fail.
 
 ` + modelHelp,
 		Example: `  onnx-ebm diagnose draws.npy --check
+  onnx-ebm sample builtin:funnel --sampler nuts --chains 4 --steps 2000 --burn-in 1000 -o last.npy --zarr funnel.zarr
+  onnx-ebm diagnose funnel.zarr --check --plot page.png
   onnx-ebm diagnose draws.npy --model energy.onnx --reference exact.npy --json --plot trace.png`,
 		RunE: func(c *cobra.Command, args []string) error { return a.diagnose(c, args, o) },
 	}
@@ -42,7 +45,8 @@ With --check a check that failed makes the command fail.
 	f.StringVar(&o.model, "model", "", "`MODEL` that was sampled, at temperature 1")
 	f.StringVar(&o.reference, "reference", "", "`FILE` of draws [N, D…] of the distribution itself")
 	f.BoolVar(&o.check, "check", false, "fail if a check failed")
-	f.StringVar(&o.plot, "plot", "", "output `FILE`: a .png of the traces of the coordinate with the largest R̂")
+	f.StringVar(&o.plot, "plot", "", "output `FILE`: a .png with traces, ranks, autocorrelations and pairs of the coordinates that mixed worst")
+	f.StringVar(&o.zarr, "zarr", "", "output `FOLDER`: the draws, and what is known of them, as a Zarr store, which ArviZ reads")
 	a.global.addJSON(f)
 	a.global.addSeed(f)
 	a.global.addRuntime(f)
@@ -50,8 +54,8 @@ With --check a check that failed makes the command fail.
 }
 
 func (o diagnoseOptions) usage(c *cobra.Command, args []string, g *global) error {
-	u := newUsage(c, args, "DRAWS.npy")
-	u.files("reference", "plot")
+	u := newUsage(c, args, "DRAWS.npy or DIR.zarr")
+	u.files("reference", "plot", "zarr")
 	u.png("plot")
 	u.runtime(g)
 	return u.err()
@@ -66,6 +70,7 @@ type diagnoseJSON struct {
 	Divergences         *int          `json:"divergences"`
 	RejectedNonFinite   *int          `json:"rejected_nonfinite"`
 	GradientEvaluations *int          `json:"gradient_evaluations"`
+	EBFMI               []number      `json:"ebfmi"` // of each chain
 	Coordinates         *diag.Summary `json:"coordinates"`
 	KSD                 *number       `json:"ksd_squared"`        // from exp(−E), without bias
 	MMD                 *number       `json:"mmd_squared"`        // from the reference, without bias
@@ -86,18 +91,28 @@ func (a *app) diagnose(c *cobra.Command, args []string, o diagnoseOptions) error
 	if err := out.add("plot", o.plot); err != nil {
 		return err
 	}
-	draws, item, err := readDraws(args[0])
+	if o.zarr != "" {
+		if err := zarr.Check(o.zarr); err != nil {
+			return err
+		}
+	}
+	d, err := readDraws(args[0])
 	if err != nil {
 		return err
 	}
-	ctx := c.Context()
+	ctx, draws, item := c.Context(), d.Draws, d.item
 	j := diagnoseJSON{Chains: draws.Chains, Draws: draws.Draws}
 	if j.Coordinates, err = diag.Summarize(ctx, draws, diag.Options{Workers: a.global.workers}); err != nil {
 		return err
 	}
-	evidence := diag.Evidence{Summary: j.Coordinates}
+	evidence := d.evidence
+	evidence.Summary = j.Coordinates
+	j.Acceptance, j.Divergences, j.RejectedNonFinite, j.GradientEvaluations = evidence.Acceptance, evidence.Divergences, d.nonFinite, d.gradients
+	for _, v := range evidence.EBFMI {
+		j.EBFMI = append(j.EBFMI, number(v))
+	}
 	if o.model != "" {
-		if evidence.EnergyRounding, err = a.compareModel(ctx, o.model, args[0], draws, item, &j); err != nil {
+		if evidence.EnergyRounding, err = a.compareModel(ctx, o, d, &j); err != nil {
 			return err
 		}
 	}
@@ -109,7 +124,12 @@ func (a *app) diagnose(c *cobra.Command, args []string, o diagnoseOptions) error
 	verdict := diag.Judge(evidence, diag.Limits{})
 	j.Checks, j.Passed = verdict.Checks, verdict.Passed()
 	if out.wants("plot") {
-		if err := drawTraces(out.writer["plot"], draws, j.Coordinates); err != nil {
+		if err := d.page(j.Coordinates).WritePNG(out.writer["plot"]); err != nil {
+			return err
+		}
+	}
+	if o.zarr != "" {
+		if err := out.draws(o.zarr, d.tree); err != nil {
 			return err
 		}
 	}
@@ -119,7 +139,7 @@ func (a *app) diagnose(c *cobra.Command, args []string, o diagnoseOptions) error
 	if a.global.json {
 		err = a.printJSON(j)
 	} else {
-		j.print(a, verdict)
+		j.print(a, d.labels, verdict)
 	}
 	if err == nil && o.check && !j.Passed {
 		return failedChecks(verdict)
@@ -141,21 +161,55 @@ func failedChecks(v diag.Verdict) error {
 	return fmt.Errorf("%w: %s", errChecks, strings.Join(names, ", "))
 }
 
-// readDraws reads [chains, draws, D…]; [chains, draws] has D = 1.
-func readDraws(path string) (diag.Draws, []int, error) {
+// readDraws reads [chains, draws, D…], where [chains, draws] has D = 1, or a store.
+func readDraws(path string) (*givenDraws, error) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return readStore(path)
+	}
 	x, err := npy.ReadFile(path)
 	if err != nil {
-		return diag.Draws{}, nil, err
+		return nil, err
 	}
 	if len(x.Shape) < 2 {
-		return diag.Draws{}, nil, fmt.Errorf("%s has the shape %s; draws are [chains, draws, D…]", path, shapeText(x.Shape))
+		return nil, fmt.Errorf("%s has the shape %s; draws are [chains, draws, D…]", path, shapeText(x.Shape))
 	}
-	item := x.Shape[2:]
-	d := diag.Draws{X: x.Data, Chains: x.Shape[0], Draws: x.Shape[1], Dim: product(item)}
+	d := &givenDraws{path: path, item: x.Shape[2:]}
+	d.Draws = diag.Draws{X: x.Data, Chains: x.Shape[0], Draws: x.Shape[1], Dim: product(d.item)}
 	if err := d.Validate(); err != nil {
-		return d, nil, fmt.Errorf("%s has the shape %s: %w", path, shapeText(x.Shape), err)
+		return nil, fmt.Errorf("%s has the shape %s: %w", path, shapeText(x.Shape), err)
 	}
-	return d, item, nil
+	for i := range d.Dim {
+		d.labels = append(d.labels, strconv.Itoa(i))
+	}
+	d.tree, err = zarr.Sampled(d.Draws, d.item, zarr.Stats{})
+	return d, err
+}
+
+func readStore(path string) (*givenDraws, error) {
+	t, err := zarr.Read(path)
+	if err != nil {
+		return nil, err
+	}
+	d := &givenDraws{path: path, tree: t}
+	if d.Draws, d.labels, err = t.Flat(); err != nil {
+		return nil, err
+	}
+	d.item = []int{d.Dim}
+	if len(t.Posterior) == 1 {
+		d.item = t.Posterior[0].Shape
+	}
+	d.history, err = historyOf(t)
+	return d, err
+}
+
+// givenDraws are draws from a file or a store, and what is known of them.
+type givenDraws struct {
+	diag.Draws
+	path   string
+	item   []int
+	labels []string // of coordinates
+	tree   *zarr.Tree
+	history
 }
 
 // comparedPoints is how many draws distances look at: they take time in
@@ -176,25 +230,26 @@ func thinned(x []float32, d int) []float32 {
 	return out
 }
 
-// compareModel measures the Stein discrepancy and the rounding of energies.
-func (a *app) compareModel(ctx context.Context, text, path string, draws diag.Draws, item []int, j *diagnoseJSON) (*float64, error) {
-	m, err := readModel(text)
+// compareModel measures the Stein discrepancy and the rounding of energies. A
+// store to be written gets the log densities.
+func (a *app) compareModel(ctx context.Context, o diagnoseOptions, d *givenDraws, j *diagnoseJSON) (*float64, error) {
+	m, err := readModel(o.model)
 	if err != nil {
 		return nil, err
 	}
-	e, err := a.open(ctx, m, item, ebm.Options{})
+	e, err := a.open(ctx, m, d.item, ebm.Options{})
 	if err != nil {
 		return nil, err
 	}
 	defer e.Close()
-	if !slices.Equal(item, ints(e.Item())) && !(len(item) == 0 && e.Dim() == 1) {
-		return nil, fmt.Errorf("%s has items of shape %s; the model takes %s", path, shapeText(item), batchText(e.Item()))
+	if !slices.Equal(d.item, ints(e.Item())) && !(len(d.item) == 0 && e.Dim() == 1) {
+		return nil, fmt.Errorf("%s has items of shape %s; the model takes %s", d.path, shapeText(d.item), batchText(e.Item()))
 	}
-	x := thinned(draws.X, draws.Dim)
-	if checkFinite(path, x, draws.Dim, 0) != nil {
+	x := thinned(d.X, d.Dim)
+	if checkFinite(d.path, x, d.Dim, 0) != nil {
 		return nil, nil // the draws fail the check that says so
 	}
-	n := len(x) / draws.Dim
+	n := len(x) / d.Dim
 	energy, score := make([]float32, n), make([]float32, len(x))
 	if err := e.EnergyGradient(ctx, x, n, energy, score); err != nil {
 		return nil, err
@@ -202,13 +257,32 @@ func (a *app) compareModel(ctx context.Context, text, path string, draws diag.Dr
 	for i, g := range score {
 		score[i] = -g
 	}
-	ksd, err := diag.KSD(ctx, x, score, draws.Dim, diag.KSDOptions{Workers: a.global.workers})
+	ksd, err := diag.KSD(ctx, x, score, d.Dim, diag.KSDOptions{Workers: a.global.workers})
 	if err != nil {
 		return nil, err
 	}
 	j.KSD = value(ksd.U)
 	rounding := diag.EnergyRounding(energy)
-	return &rounding, nil
+	if o.zarr == "" {
+		return &rounding, nil
+	}
+	return &rounding, d.addDensities(ctx, e)
+}
+
+// addDensities puts lp = −E into the tree, unless it has it.
+func (d *givenDraws) addDensities(ctx context.Context, e *ebm.Energy) error {
+	if slices.ContainsFunc(d.tree.SampleStats, func(v zarr.Variable) bool { return v.Name == "lp" }) {
+		return nil
+	}
+	lp := make([]float32, d.Chains*d.Draws.Draws)
+	if err := e.EnergyGradient(ctx, d.X, len(lp), lp, nil); err != nil {
+		return err
+	}
+	for i, v := range lp {
+		lp[i] = -v
+	}
+	d.tree.SampleStats = append(d.tree.SampleStats, zarr.Variable{Name: "lp", Data: lp})
+	return nil
 }
 
 func (a *app) compareReference(ctx context.Context, path string, draws diag.Draws, item []int, j *diagnoseJSON) error {
@@ -237,15 +311,19 @@ func value(v float64) *number {
 // shownCoordinates is how many coordinates the text form lists.
 const shownCoordinates = 20
 
-func (j diagnoseJSON) print(a *app, v diag.Verdict) {
+func (j diagnoseJSON) print(a *app, labels []string, v diag.Verdict) {
 	s := j.Coordinates
 	a.printf("%d chains of %d draws, D = %d\n", j.Chains, j.Draws, s.Dim())
-	a.printf("%10s %12s %12s %12s %10s %10s %8s\n", "coordinate", "mean", "sd", "mcse", "ess_bulk", "ess_tail", "rhat")
+	width := len("coordinate")
+	for _, label := range labels[:min(s.Dim(), shownCoordinates)] {
+		width = max(width, len(label))
+	}
+	a.printf("%*s %12s %12s %12s %10s %10s %8s\n", width, "coordinate", "mean", "sd", "mcse", "ess_bulk", "ess_tail", "rhat")
 	for i := range min(s.Dim(), shownCoordinates) {
-		a.printf("%10d %12.5g %12.5g %12.3g %10.0f %10.0f %8.4f\n", i, s.Mean[i], s.SD[i], s.MCSE[i], s.ESSBulk[i], s.ESSTail[i], s.RHat[i])
+		a.printf("%*s %12.5g %12.5g %12.3g %10.0f %10.0f %8.4f\n", width, labels[i], s.Mean[i], s.SD[i], s.MCSE[i], s.ESSBulk[i], s.ESSTail[i], s.RHat[i])
 	}
 	if s.Dim() > shownCoordinates {
-		a.printf("%10s %d more (--json has all)\n", "…", s.Dim()-shownCoordinates)
+		a.printf("%*s %d more (--json has all)\n", width, "…", s.Dim()-shownCoordinates)
 	}
 	for _, d := range []struct {
 		name string
@@ -255,31 +333,27 @@ func (j diagnoseJSON) print(a *app, v diag.Verdict) {
 			a.printf("%s: %v\n", d.name, *d.of)
 		}
 	}
-	a.printf("%v", v)
+	a.printf("\n%v\n%s\n", v, verdictLine(v))
 }
 
-// tracePoints is how many draws of a chain a trace shows.
-const tracePoints = 2000
-
-// drawTraces draws the coordinate that mixed worst.
-func drawTraces(w io.Writer, d diag.Draws, s *diag.Summary) error {
-	worst := 0
-	for i, r := range s.RHat {
-		if !math.IsNaN(r) && !(r <= s.RHat[worst]) {
-			worst = i
+// verdictLine is the verdict in one line.
+func verdictLine(v diag.Verdict) string {
+	failed, undone := 0, 0
+	for _, c := range v.Checks {
+		switch c.Status {
+		case diag.Failed:
+			failed++
+		case diag.NotDone:
+			undone++
 		}
 	}
-	at, values, err := d.Trace(worst, tracePoints)
-	if err != nil {
-		return err
+	switch {
+	case failed > 0:
+		return fmt.Sprintf("%d of %d checks failed: do not trust these draws yet", failed, len(v.Checks)-undone)
+	case !v.Passed():
+		return "no check could be done"
+	case undone > 0:
+		return fmt.Sprintf("all %d checks that could be done passed; %d could not", len(v.Checks)-undone, undone)
 	}
-	x := make([]float64, len(at))
-	for i, t := range at {
-		x[i] = float64(t)
-	}
-	l := picture.Lines{XLabel: "draw", YLabel: fmt.Sprintf("coordinate %d", worst)}
-	for _, v := range values[:min(len(values), maxTraces)] {
-		l.Series = append(l.Series, picture.Series{X: x, Y: v, Thin: true})
-	}
-	return l.WritePNG(w)
+	return "all checks passed"
 }

@@ -30,12 +30,12 @@ func (k *kernelFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&k.stepSize, "step-size", "", "`SCHEDULE` of the step size")
 	f.StringVar(&k.temperature, "temperature", "", "`SCHEDULE` of the temperature T (default 1)")
 	f.IntVar(&k.leapfrogs, "leapfrog", 0, "hmc: leapfrog steps of a proposal (default 10)")
-	f.Float64Var(&k.jitter, "jitter", 0, "hmc: draw each ε from ε(1±jitter), within [0, 1)")
+	f.Float64Var(&k.jitter, "jitter", 0, "hmc: draw each ε from ε(1±jitter), within [0, 1) (default 0.2)")
 	f.StringVar(&k.friction, "friction", "", "underdamped: `SCHEDULE` of the friction γ (default 1)")
 	f.StringVar(&k.momentum, "momentum", "", "nesterov: `SCHEDULE` of the momentum μ (default 0.9)")
 	f.StringVar(&k.mass, "mass", "", "hmc, nuts: mass matrix, a `FILE` [D] or [D,D] (default: the identity, or adapted)")
 	f.BoolVar(&k.denseMass, "dense-mass", false, "hmc, nuts: adapt a full mass matrix")
-	f.Float64Var(&k.targetAccept, "target-accept", 0, "mean acceptance to adapt to (default 0.8 for hmc and nuts; mala and rwm adapt with --adapt only)")
+	f.Float64Var(&k.targetAccept, "target-accept", 0, "mean acceptance to adapt to (default 0.8 for hmc, 0.78 for nuts; mala and rwm adapt with --adapt only)")
 	f.IntVar(&k.maxDepth, "max-depth", 0, "nuts: doublings at most (default 10)")
 	f.StringVar(&k.temperatures, "temperatures", "", "annealed-langevin: falling comma list; parallel-tempering: the ladder, rising (default 1,2,4,8)")
 	f.IntVar(&k.swapEvery, "swap-every", 0, "parallel-tempering: iterations between exchanges (default 1)")
@@ -76,6 +76,9 @@ func (k kernelFlags) options(u *usage, s samplers.Sampler) samplers.Options {
 	}
 	if u.c.Flags().Changed("target-accept") && !(k.targetAccept > 0 && k.targetAccept < 1) {
 		u.bad("--target-accept %v: must be between 0 and 1", k.targetAccept)
+	}
+	if u.c.Flags().Changed("jitter") && k.jitter == 0 {
+		k.jitter = -1 // none; 0 is the default there
 	}
 	return samplers.Options{
 		StepSize:    parseSchedule(u, "step-size", k.stepSize),

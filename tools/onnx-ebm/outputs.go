@@ -7,12 +7,14 @@ import (
 	"github.com/onnx-ebm/onnx-ebm/graphs"
 	"github.com/onnx-ebm/onnx-ebm/internal/atomicfile"
 	"github.com/onnx-ebm/onnx-ebm/internal/npy"
+	"github.com/onnx-ebm/onnx-ebm/samplers/diag/zarr"
 )
 
 // outputs stages the files of one command: all appear at commit, or none.
 type outputs struct {
 	set    atomicfile.Set
 	writer map[string]io.Writer // by what the file holds
+	store  *zarr.Staged         // draws as a store, or nil
 }
 
 // add stages a file under a key; an empty path is an output that is not wanted.
@@ -64,8 +66,24 @@ func (o *outputs) graph(key string, g *graphs.Graph, w graphs.WriteOptions) erro
 	return nil
 }
 
+// draws stages a store of draws.
+func (o *outputs) draws(path string, t *zarr.Tree) (err error) {
+	o.store, err = zarr.Stage(path, t)
+	return err
+}
+
 // commit makes all files visible.
-func (o *outputs) commit() error { return o.set.Commit() }
+func (o *outputs) commit() error {
+	if err := o.set.Commit(); err != nil || o.store == nil {
+		return err
+	}
+	return o.store.Commit()
+}
 
 // abort removes what is staged; after commit it does nothing.
-func (o *outputs) abort() { o.set.Abort() }
+func (o *outputs) abort() {
+	o.set.Abort()
+	if o.store != nil {
+		o.store.Abort()
+	}
+}

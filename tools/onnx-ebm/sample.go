@@ -19,6 +19,7 @@ import (
 	"github.com/onnx-ebm/onnx-ebm/internal/spec"
 	"github.com/onnx-ebm/onnx-ebm/samplers"
 	"github.com/onnx-ebm/onnx-ebm/samplers/diag"
+	"github.com/onnx-ebm/onnx-ebm/samplers/diag/zarr"
 	"github.com/onnx-ebm/onnx-ebm/tools/internal/picture"
 )
 
@@ -29,7 +30,7 @@ type sampleOptions struct {
 	init, clamp, clampMode      string
 	out, draws, energies        string
 	withStart                   bool
-	plot, checkpoint            string
+	plot, checkpoint, zarr      string
 	every                       int
 	resume                      bool
 	kernel                      kernelFlags
@@ -60,6 +61,7 @@ func (a *app) sampleCommand() *cobra.Command {
 	f.StringVar(&o.draws, "draws", "", "output `FILE`: draws after burn-in and thinning [chains, draws, D…]")
 	f.BoolVar(&o.withStart, "with-start", false, "put the first state, and its energy, before the draws")
 	f.StringVar(&o.energies, "energies", "", "output `FILE`: energies of the draws [chains, draws]")
+	f.StringVar(&o.zarr, "zarr", "", "output `FOLDER`: draws and their statistics as a Zarr store, which ArviZ and diagnose read")
 	f.StringVar(&o.plot, "plot", "", "output `FILE`: a .png of the energy with the samples (D = 1 or 2), or of the energies by iteration")
 	f.StringVar(&o.checkpoint, "checkpoint", "", "`FOLDER` of a checkpoint")
 	f.IntVar(&o.every, "every", 1000, "steps from one checkpoint to the next")
@@ -105,7 +107,7 @@ func (o sampleOptions) check(c *cobra.Command, args []string, g *global) (sample
 		u.need("chains")
 	}
 	u.need("steps")
-	u.files("init", "out", "draws", "energies", "mass", "plot", "checkpoint")
+	u.files("init", "out", "draws", "energies", "mass", "plot", "checkpoint", "zarr")
 	u.png("plot")
 	if o.resume || u.c.Flags().Changed("every") {
 		u.need("checkpoint")
@@ -113,7 +115,8 @@ func (o sampleOptions) check(c *cobra.Command, args []string, g *global) (sample
 	u.runtime(g)
 	r := sampleRun{cfg: samplers.Config{
 		Chains: o.chains, Steps: o.steps, BurnIn: o.burnIn, Thin: o.thin, Seed: g.seed, Workers: g.workers,
-		WithStart: o.withStart, KeepDraws: o.draws != "", KeepEnergies: o.energies != "",
+		WithStart: o.withStart, KeepDraws: o.draws != "" || o.zarr != "", KeepEnergies: o.energies != "" || o.zarr != "",
+		KeepStats: o.zarr != "",
 	}}
 	o.checkCounts(u)
 	r.cfg.Adapt = o.adapting(u)
@@ -135,6 +138,9 @@ func (o sampleOptions) check(c *cobra.Command, args []string, g *global) (sample
 		}
 	}
 	u.need("out")
+	if o.zarr != "" && u.has("steps") && (o.steps-o.burnIn)/max(o.thin, 1) < 1 {
+		u.bad("--zarr %s: no draw is kept of --steps %d with --burn-in %d and --thin %d", o.zarr, o.steps, o.burnIn, o.thin)
+	}
 	return r, u.err()
 }
 
@@ -214,6 +220,11 @@ func (a *app) sample(c *cobra.Command, args []string, o sampleOptions) error {
 	if err := out.addAll("last", o.out, "draws", o.draws, "energies", o.energies, "plot", o.plot); err != nil {
 		return err
 	}
+	if o.zarr != "" {
+		if err := zarr.Check(o.zarr); err != nil {
+			return err
+		}
+	}
 	m, err := readModel(args[0])
 	if err != nil {
 		return err
@@ -259,6 +270,11 @@ func (a *app) sample(c *cobra.Command, args []string, o sampleOptions) error {
 			return err
 		}
 	}
+	if o.zarr != "" && drawsOf(result, o.withStart).Draws > 0 {
+		if err := o.stageStore(&out, &r, result, e.Item()); err != nil {
+			return err
+		}
+	}
 	if err := writeResult(&out, result, e.Item()); err != nil {
 		return err
 	}
@@ -298,8 +314,8 @@ func (a *app) prepareCheckpoints(o sampleOptions, r *sampleRun, e *ebm.Energy) (
 		"sampler": o.sampler + " " + fmt.Sprint(o.kernel),
 		"chains":  fmt.Sprint(r.cfg.Chains),
 		"init":    fmt.Sprintf("%08x", crc32.Checksum(fmt.Append(nil, r.cfg.Init), castagnoli)),
-		"draws": fmt.Sprintf("burn-in %d, thin %d, adapt %d, start %v, kept %v %v", r.cfg.BurnIn, r.cfg.Thin, r.cfg.Adapt,
-			r.cfg.WithStart, r.cfg.KeepDraws, r.cfg.KeepEnergies),
+		"draws": fmt.Sprintf("burn-in %d, thin %d, adapt %d, start %v, kept %v %v %v", r.cfg.BurnIn, r.cfg.Thin, r.cfg.Adapt,
+			r.cfg.WithStart, r.cfg.KeepDraws, r.cfg.KeepEnergies, r.cfg.KeepStats),
 		"clamp": o.clamp + " " + o.clampMode,
 		"seed":  fmt.Sprint(r.cfg.Seed),
 	}}
@@ -426,28 +442,12 @@ func (a *app) sampleReport(ctx context.Context, r *samplers.Result, withStart bo
 		RejectedNonFinite:   r.Warmup.RejectedNonFinite + r.Sampling.RejectedNonFinite,
 		GradientEvaluations: r.Warmup.Gradients + r.Sampling.Gradients,
 	}
-	draws := diag.Draws{X: r.Draws, Chains: r.N, Draws: r.Kept, Dim: r.Dim}
-	if withStart {
-		draws = withoutStart(draws)
-		j.Draws = draws.Draws
-	}
+	draws := drawsOf(r, withStart)
+	j.Draws = draws.Draws
 	if draws.Draws < 1 || draws.X == nil {
 		return j, nil
 	}
 	var err error
 	j.Coordinates, err = diag.Summarize(ctx, draws, diag.Options{Workers: a.global.workers})
 	return j, err
-}
-
-// withoutStart leaves out the first state of each chain, which is no draw.
-func withoutStart(d diag.Draws) diag.Draws {
-	out := diag.Draws{Chains: d.Chains, Draws: d.Draws - 1, Dim: d.Dim}
-	if d.X == nil {
-		return out
-	}
-	chain := d.Draws * d.Dim
-	for c := range d.Chains {
-		out.X = append(out.X, d.X[c*chain+d.Dim:(c+1)*chain]...)
-	}
-	return out
 }

@@ -22,6 +22,15 @@ func Write(path string, t *Tree) error {
 	return s.Commit()
 }
 
+// Check returns the error that Write would give for path, whatever it holds, so
+// that long work is not begun in vain.
+func Check(path string) error {
+	if _, err := resolve(path); err != nil {
+		return fmt.Errorf("zarr: cannot write %s: %w", path, err)
+	}
+	return nil
+}
+
 // Staged is a store that is complete on the disk and not yet under its name.
 type Staged struct {
 	path, temporary string
