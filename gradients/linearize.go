@@ -69,6 +69,9 @@ func Finalize(g *graphs.Graph, maxOpset int64) (*graphs.Graph, error) {
 	if g, err = graphs.LowerNorms(g); err != nil {
 		return nil, err
 	}
+	if g, err = graphs.RewriteOps(g, map[string]graphs.Rewrite{"ReduceSum": leadingSum}); err != nil {
+		return nil, err
+	}
 	return graphs.Simplify(g)
 }
 
@@ -80,10 +83,12 @@ type cutter struct {
 	b       *graphs.Builder
 	m       map[*Value]*Value
 	kept    []*Value
+	folded  *graphs.Builder // views of forward values as rows of the batch
 }
 
 func cut(forward, pullback *graphs.Graph) (*Linear, error) {
-	c := &cutter{forward: map[*graphs.Node]bool{}, fed: map[*Value]bool{}, b: graphs.NewBuilder(pullback.Name), m: map[*Value]*Value{}}
+	c := &cutter{forward: map[*graphs.Node]bool{}, fed: map[*Value]bool{}, b: graphs.NewBuilder(pullback.Name), m: map[*Value]*Value{},
+		folded: graphs.NewBuilder(forward.Name)}
 	for _, v := range forward.Inputs {
 		c.fed[v] = true
 		if v.Name == X && v.Rank() > 0 {
@@ -116,6 +121,7 @@ func cut(forward, pullback *graphs.Graph) (*Linear, error) {
 	}
 	l := &Linear{Pullback: graphs.Prune(pull)}
 	f := *forward
+	f.Nodes = append(slices.Clone(forward.Nodes), c.folded.Nodes()...)
 	f.Outputs = slices.Clone(forward.Outputs)
 	for i, v := range c.kept {
 		l.Residuals = append(l.Residuals, residualName(i))
@@ -147,20 +153,44 @@ func (c *cutter) value(v *Value) *Value {
 	if v.Kind != graphs.Computed {
 		return v
 	}
-	if !c.keeps(v) {
+	switch k := c.rowsPerItem(v); {
+	case c.keeps(v):
+		c.m[v] = c.residual(v)
+	case k > 0 && c.keepsKind(v):
+		// [k·N, …] is handed over as [N, k, …], which is cut into tiles like everything else.
+		rest := v.Shape()[1:].Ints()
+		rows := c.folded.Op("Reshape", nil, v, c.folded.Ints(append([]int64{-1, k}, rest...)...))
+		c.m[v] = c.b.Op("Reshape", nil, c.residual(rows), c.b.Ints(append([]int64{-1}, rest...)...))
+	default:
 		c.copy(v.Node)
-		return c.m[v]
 	}
-	r := c.b.Input(residualName(len(c.kept)), v.Type.DType, v.Shape())
+	return c.m[v]
+}
+
+func (c *cutter) residual(v *Value) *Value {
 	c.kept = append(c.kept, v)
-	c.m[v] = r
-	return r
+	return c.b.Input(residualName(len(c.kept)-1), v.Type.DType, v.Shape())
+}
+
+// rowsPerItem is k of a value of shape [k·N, D…], 0 for others.
+func (c *cutter) rowsPerItem(v *Value) int64 {
+	s := v.Shape()
+	if len(s) == 0 || !s[1:].IsStatic() || slices.Contains(s.Ints(), 0) {
+		return 0
+	}
+	if k := s[0].Over(c.batch); k.IsStatic() {
+		return k.Size
+	}
+	return 0
 }
 
 var views = map[string]bool{"Reshape": true, "Squeeze": true, "Unsqueeze": true, "Flatten": true, "Cast": true, "Expand": true}
 
-func (c *cutter) keeps(v *Value) bool {
-	return c.fed[v] && v.Type.DType == graphs.Float32 && BatchAxis(v.Shape(), c.batch) >= 0 && !views[v.Node.Op]
+func (c *cutter) keeps(v *Value) bool { return c.keepsKind(v) && BatchAxis(v.Shape(), c.batch) >= 0 }
+
+// keepsKind reports whether handing a value over costs less than computing it again.
+func (c *cutter) keepsKind(v *Value) bool {
+	return c.fed[v] && v.Type.DType == graphs.Float32 && !views[v.Node.Op]
 }
 
 // BatchAxis finds the batch axis of a tensor: the first, or the second behind directions; −1 where there is none, or other extents are open.

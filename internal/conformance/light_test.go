@@ -41,8 +41,13 @@ func classifierEnergy(t testing.TB, name string, model []byte, gain float64) *gr
 	b := graphs.NewBuilder(name)
 	positive := map[*graphs.Value]bool{}
 	for _, n := range g.Nodes {
-		if n.Op == "BatchNormalization" {
+		switch n.Op {
+		case "BatchNormalization":
 			positive[n.In[1]], positive[n.In[4]] = true, true
+		case "Mul": // of a scale [C, 1, 1]
+			if n.In[1].Node != nil && n.In[1].Node.Op == "Unsqueeze" {
+				positive[n.In[1].Node.In[0]] = true
+			}
 		}
 	}
 	x := g.Inputs[0]
@@ -94,12 +99,12 @@ func randomWeight(r *rand.Rand, dims []int64, positive bool) *graphs.Tensor {
 	w := make([]float32, size)
 	scale := math.Sqrt(2 / float64(fan))
 	if len(dims) == 1 {
-		scale = 0.1
+		scale = 0.002
 	}
 	for i := range w {
 		w[i] = float32(scale * r.NormFloat64())
 		if positive {
-			w[i] = 1 + w[i]/4
+			w[i] = 1 + 20*w[i]
 		}
 	}
 	return graphs.NewTensor(w, dims...)
