@@ -19,6 +19,8 @@ type ImportOptions struct {
 	Output string              // the output that E is made of; empty: the only one
 	Set    map[string]SetValue // values of the other inputs
 	As     string              // identity (default), negate, sum, sqnorm, neglogsumexp or neglogit:K
+
+	KeepBatch bool // keep a batch axis of fixed size: the energy is run in batches of it
 }
 
 // SetValue is the value of an input that an energy holds fixed: one number for all elements, or an array.
@@ -62,7 +64,7 @@ type importer struct {
 // values; models of other float types become float32, which is among the notices. It does not run anything: see CheckRows.
 func Import(src *graphs.Graph, o ImportOptions) (energy *graphs.Graph, notices []string, err error) {
 	im := &importer{g: src, o: o}
-	for _, step := range []func() error{im.infer, im.toFloat32, im.chooseInput, im.freeBatch, im.setOthers, im.makeEnergy} {
+	for _, step := range []func() error{im.infer, im.toFloat32, im.chooseInput, im.freeBatch, im.setOthers, im.makeEnergy, im.bounded} {
 		if err := step(); err != nil {
 			return nil, nil, fmt.Errorf("ebm: %w", err)
 		}
@@ -93,6 +95,36 @@ func ReadFile(path string) (*graphs.Graph, error) {
 func IsEnergy(g *graphs.Graph) bool {
 	return len(g.Inputs) == 1 && g.Inputs[0].Name == gradients.X && g.Inputs[0].Type.DType == graphs.Float32 &&
 		len(g.Outputs) == 1 && g.Outputs[0].Name == gradients.EnergyName && g.Outputs[0].Value.Rank() == 1
+}
+
+// maxElements bounds one value of one item: 8 GiB of float32.
+const maxElements = int64(1) << 31
+
+// bounded refuses graphs with a value that no machine would hold, before anything runs.
+func (im *importer) bounded() error {
+	check := func(v *graphs.Value, what string) error {
+		n := int64(1)
+		for _, d := range v.Shape() {
+			if d.IsStatic() && d.Size > 0 {
+				if n > maxElements/d.Size {
+					return fmt.Errorf("%s has the shape %v: more than %d elements an item", what, v.Shape(), maxElements)
+				}
+				n *= d.Size
+			}
+		}
+		return nil
+	}
+	if err := check(im.x, fmt.Sprintf("input %q", im.x.Name)); err != nil {
+		return err
+	}
+	for _, n := range im.g.Nodes {
+		for _, v := range n.Out {
+			if err := check(v, "the result of "+n.Label()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (im *importer) infer() (err error) {
@@ -166,14 +198,15 @@ func describe(inputs []*graphs.Value) string {
 	return strings.Join(parts, ", ")
 }
 
-// batch is the symbol of the batch axis of every energy.
-var batch = graphs.Symbol("N")
-
 // freeBatch gives x the batch axis N, also where the model was exported with a fixed batch size: constants of reshapes that hold that size
 // are freed with it. If the model cannot be freed, it keeps its size and is run in batches of it.
 func (im *importer) freeBatch() error {
 	fixed := im.x.Shape()[0]
 	if fixed == batch {
+		return nil
+	}
+	if fixed.IsStatic() && im.o.KeepBatch {
+		im.notices = append(im.notices, fmt.Sprintf("the batch size %v is part of the model, which is run in batches of it", fixed))
 		return nil
 	}
 	g, x, err := freeBatch(im.g, im.x, fixed, im.o.Set)
@@ -447,6 +480,9 @@ func perItem(b *graphs.Builder, e, x *graphs.Value) (*graphs.Value, error) {
 	}
 	if b.Err() != nil {
 		return nil, b.Err()
+	}
+	if e.Rank() == 0 && x.Shape()[0].Is(1) {
+		e = b.Op("Reshape", nil, e, b.Ints(1))
 	}
 	if e.Rank() != 1 {
 		return nil, fmt.Errorf("the energy has the shape %v, not [N]: choose another --as or --output", e.Shape())

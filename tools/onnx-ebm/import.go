@@ -102,11 +102,8 @@ func (a *app) importModel(c *cobra.Command, args []string, o importOptions) erro
 	if err != nil {
 		return err
 	}
-	g, notices, err := ebm.Import(src, ebm.ImportOptions{Input: o.input, Output: o.output, Set: set, As: o.as})
-	if err != nil {
-		return fmt.Errorf("%s: %w", args[0], err)
-	}
-	unproved, err := a.proveRows(c.Context(), g)
+	options := ebm.ImportOptions{Input: o.input, Output: o.output, Set: set, As: o.as}
+	g, notices, unproved, err := a.importProved(c.Context(), src, options)
 	if err != nil {
 		return fmt.Errorf("%s: %w", args[0], err)
 	}
@@ -123,6 +120,24 @@ func (a *app) importModel(c *cobra.Command, args []string, o importOptions) erro
 		a.notice("%s", n)
 	}
 	return nil
+}
+
+// importProved imports a model and proves that its rows do not influence each other. Where that fails for a batch axis that was freed, the
+// model keeps its batch size.
+func (a *app) importProved(ctx context.Context, src *graphs.Graph, o ebm.ImportOptions) (g *graphs.Graph, notices []string, unproved string, err error) {
+	if g, notices, err = ebm.Import(src, o); err != nil {
+		return nil, nil, "", err
+	}
+	if unproved, err = a.proveRows(ctx, g); err == nil || o.KeepBatch {
+		return g, notices, unproved, err
+	}
+	o.KeepBatch = true
+	kept, notices, keptErr := ebm.Import(src, o)
+	if keptErr != nil || !kept.Inputs[0].Shape()[0].IsStatic() {
+		return nil, nil, "", err
+	}
+	unproved, err = a.proveRows(ctx, kept)
+	return kept, notices, unproved, err
 }
 
 // proveRows refuses a model whose rows influence each other. Where that
