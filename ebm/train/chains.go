@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/onnx-ebm/onnx-ebm/losses"
 	"github.com/onnx-ebm/onnx-ebm/samplers"
@@ -15,6 +16,9 @@ type Chains struct {
 	Kernel  samplers.Kernel // nil: Langevin with its defaults, η = 0.01 and T = 1
 	Box     samplers.Box    // where chains must stay; zero: anywhere
 	Workers int             // goroutines for the arithmetic between evaluations; 0: one a core
+	// Hold are values that the last coordinates of every chain have, and keep, whatever it started from: the weights of classes of a
+	// joint energy (models.Joint), all 0 for chains of the items alone. Nil: every coordinate moves.
+	Hold []float32
 
 	info samplers.Info
 }
@@ -27,8 +31,18 @@ func (c *Chains) Draw(ctx context.Context, start []float32, n, dim, steps int, k
 	if c.Kernel == nil {
 		c.Kernel = &samplers.Langevin{}
 	}
-	res, err := samplers.Run(ctx, c.Target, c.Kernel, samplers.Config{
-		Chains: n, Steps: steps, Init: start[:n*dim], Key: k, Box: c.Box, Adapt: -1, Workers: c.Workers,
+	target, x, free := c.Target, start[:n*dim], dim-len(c.Hold)
+	if len(c.Hold) > 0 {
+		if free < 1 {
+			return nil, fmt.Errorf("train: chains of %d values cannot hold %d of them", dim, len(c.Hold))
+		}
+		target, x = samplers.Hold(target, c.Hold), make([]float32, n*free)
+		for i := range n {
+			copy(x[i*free:(i+1)*free], start[i*dim:])
+		}
+	}
+	res, err := samplers.Run(ctx, target, c.Kernel, samplers.Config{
+		Chains: n, Steps: steps, Init: x, Key: k, Box: c.Box, Adapt: -1, Workers: c.Workers,
 	})
 	if res != nil {
 		c.info.Add(res.Sampling)
@@ -36,7 +50,14 @@ func (c *Chains) Draw(ctx context.Context, start []float32, n, dim, steps int, k
 	if err != nil {
 		return nil, err
 	}
-	return res.Final, nil
+	if len(c.Hold) == 0 {
+		return res.Final, nil
+	}
+	for i := range n {
+		copy(start[i*dim:], res.Final[i*free:(i+1)*free])
+		copy(start[i*dim+free:(i+1)*dim], c.Hold)
+	}
+	return start[:n*dim], nil
 }
 
 // Take returns what happened since the last Take.

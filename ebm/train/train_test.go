@@ -378,6 +378,28 @@ func TestChains(t *testing.T) {
 	require.Equal(t, start, still)
 }
 
+// TestChainsHold: what is held stays, and the rest moves as chains of the conditional energy do.
+func TestChainsHold(t *testing.T) {
+	e := energy(t, open(t, 2), mlp(t, 3, 16), ebm.Options{})
+	start := make([]float32, 30)
+	rng.NewKey(1).Normals(start, 0, 0)
+	free := make([]float32, 0, 20)
+	for i := range 10 {
+		free = append(free, start[3*i:3*i+2]...)
+	}
+	c := &Chains{Target: e, Hold: []float32{0.25}}
+	got, err := c.Draw(context.Background(), slices.Clone(start), 10, 3, 8, rng.NewKey(9))
+	require.NoError(t, err)
+	want, err := samplers.Run(context.Background(), samplers.Hold(e, c.Hold), &samplers.Langevin{}, samplers.Config{Steps: 8, Init: free, Key: rng.NewKey(9)})
+	require.NoError(t, err)
+	for i := range 10 {
+		require.Equal(t, append(slices.Clone(want.Final[2*i:2*i+2]), 0.25), got[3*i:3*i+3])
+	}
+	c.Hold = make([]float32, 3)
+	_, err = c.Draw(context.Background(), start, 10, 3, 8, rng.NewKey(9))
+	require.ErrorContains(t, err, "cannot hold 3")
+}
+
 // plainTarget hides the fused loop.
 type plainTarget struct{ e *ebm.Energy }
 
