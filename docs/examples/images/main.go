@@ -1,0 +1,277 @@
+// Command images trains convolutional energies of digit-like images twice, by denoising score matching and by persistent contrastive
+// divergence, and judges them:
+//
+//   - samples, written as a grid, by a classifier that was trained on the data: how many it is sure of (p(y | x) ≥ 0.9), and of which class;
+//   - the energy as a score of outliers, by the AUROC of new images against uniform noise, against the same images shifted by 4 pixels,
+//     and against those turned by 90° that are then unlike every class.
+//
+// Both learn the density of the images with Gaussian noise added, p_σ = p ∗ N(0, σ²I), which is smooth enough to be walked through by
+// Langevin chains. Chains run at a temperature that falls to 1/2, and end with a jump to the mean of the images that may lie under the
+// noise, x − σ²∇E (Robbins 1956; Saremi & Hyvärinen, JMLR 2019).
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/onnx-ebm/onnx-ebm/ebm"
+	"github.com/onnx-ebm/onnx-ebm/ebm/data"
+	"github.com/onnx-ebm/onnx-ebm/ebm/train"
+	"github.com/onnx-ebm/onnx-ebm/losses"
+	"github.com/onnx-ebm/onnx-ebm/models"
+	"github.com/onnx-ebm/onnx-ebm/runtime"
+	"github.com/onnx-ebm/onnx-ebm/samplers"
+	"github.com/onnx-ebm/onnx-ebm/samplers/rng"
+	"github.com/onnx-ebm/onnx-ebm/samplers/schedule"
+)
+
+// network: the last convolution sees the whole image. classes=10 makes E a soft minimum of ten functions, without any labels.
+const network = "convnet:16,32,64,128:classes=10"
+
+// method is one way of training.
+type method struct {
+	name, loss string
+	sigma      float64 // of the noise
+	noisy      bool    // the data have the noise already; otherwise the loss adds it
+	steps      int
+	lr         float64
+	hot        float64 // temperature of chains at their start
+}
+
+var methods = []method{
+	{name: "dsm", loss: "dsm:sigma=0.3", sigma: 0.3, steps: 4000, lr: 3e-3, hot: 4},
+	{name: "pcd", loss: "pcd:k=20:buffer=2000:init=uniform:low=0:high=1", sigma: 0.25, noisy: true, steps: 1500, lr: 1.5e-3, hot: 1},
+}
+
+// sizes are what a short run makes smaller.
+type sizes struct {
+	images, classifier, chains, walk, test int
+	factor                                 float64 // of a method's steps
+}
+
+var (
+	full  = sizes{images: 5000, classifier: 300, chains: 500, walk: 800, test: 1000, factor: 1}
+	brief = sizes{images: 300, classifier: 10, chains: 20, walk: 10, test: 50, factor: 0.002}
+)
+
+func main() {
+	short := flag.Bool("short", os.Getenv("ONNX_EBM_SHORT") != "", "a few steps, to see that it runs")
+	out := flag.String("out", "out/images", "folder for the results")
+	only := flag.String("only", "", "dsm or pcd alone")
+	flag.Parse()
+	s := full
+	if *short {
+		s = brief
+	}
+	if err := run(context.Background(), s, *out, *only); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// bench is what both methods are tried on.
+type bench struct {
+	sizes
+	rt    *runtime.Runtime
+	key   rng.Key
+	judge *classifier
+	out   string
+}
+
+func run(ctx context.Context, s sizes, out, only string) error {
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return err
+	}
+	rt, err := runtime.Open(runtime.Options{})
+	if err != nil {
+		return err
+	}
+	b := &bench{sizes: s, rt: rt, key: rng.NewKey(1), out: out}
+	labelled, err := b.strokes(s.images, "train", ":noise=0.1")
+	if err != nil {
+		return err
+	}
+	if b.judge, err = trainClassifier(ctx, rt, labelled, s.classifier, b.key.Sub("classifier")); err != nil {
+		return err
+	}
+	test, err := b.strokes(s.test, "test", "")
+	if err != nil {
+		return err
+	}
+	if err := b.judge.report(ctx, test); err != nil {
+		return err
+	}
+	for _, m := range methods {
+		if only == "" || only == m.name {
+			if err := b.try(ctx, m); err != nil {
+				return fmt.Errorf("%s: %w", m.name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// strokes opens the set with its own key for training and for testing.
+func (b *bench) strokes(n int, purpose, keys string) (data.Labelled, error) {
+	ds, err := data.Open(fmt.Sprintf("strokes:n=%d%s", n, keys), data.Options{Key: b.key.Sub(purpose)})
+	if err != nil {
+		return nil, err
+	}
+	return ds.(data.Labelled), nil
+}
+
+func (b *bench) try(ctx context.Context, m method) error {
+	energy, loss, err := b.train(ctx, m)
+	if err != nil {
+		return err
+	}
+	defer energy.Close()
+	x, err := b.sample(ctx, m, energy, loss)
+	if err != nil {
+		return err
+	}
+	verdicts, err := b.judge.classify(ctx, x)
+	if err != nil {
+		return err
+	}
+	sure, classes := 0, make([]int, b.judge.classes)
+	for _, v := range verdicts {
+		if v.confidence >= 0.9 {
+			sure++
+			classes[v.class]++
+		}
+	}
+	fmt.Printf("%s: %.1f %% of %d samples have a class with p ≥ 0.9; of each class %v\n", m.name, 100*float64(sure)/float64(len(verdicts)), len(verdicts), classes)
+	return b.outliers(ctx, m, energy)
+}
+
+// train fits the energy and writes it.
+func (b *bench) train(ctx context.Context, m method) (*ebm.Energy, losses.Loss, error) {
+	started := time.Now()
+	noise := ""
+	if m.noisy {
+		noise = fmt.Sprintf(":noise=%g", m.sigma)
+	}
+	ds, err := b.strokes(b.images, "train", noise)
+	if err != nil {
+		return nil, nil, err
+	}
+	g, err := models.Network(network, []int64{1, 16, 16}, b.key.Sub("network"))
+	if err != nil {
+		return nil, nil, err
+	}
+	energy, err := ebm.New(b.rt, g, ebm.Options{Trainable: true})
+	if err != nil {
+		return nil, nil, err
+	}
+	kernel := &samplers.Langevin{StepSize: schedule.Constant{Value: 0.16 * m.sigma * m.sigma}}
+	loss, err := losses.New(m.loss, losses.Options{Chains: &train.Chains{Target: energy, Kernel: kernel}})
+	if err != nil {
+		return nil, nil, err
+	}
+	steps := int(b.factor * float64(m.steps))
+	_, err = train.Run(ctx, energy, loss, ds, train.Config{
+		Steps: steps, Batch: 64, EMA: 0.995, Key: b.key.Sub("steps"), LR: schedule.Cosine{From: m.lr, To: m.lr / 50, Steps: steps},
+		Log: filepath.Join(b.out, m.name+".csv"), LogEvery: 10,
+	})
+	if err != nil {
+		return nil, nil, errors.Join(err, energy.Close())
+	}
+	fmt.Printf("%s: %d steps in %.0f s\n", m.name, steps, time.Since(started).Seconds())
+	return energy, loss, energy.Save(filepath.Join(b.out, m.name+".onnx"), nil)
+}
+
+// sample walks and jumps. PCD's chains go on from its buffer, which holds the model's own samples; others begin at noise.
+func (b *bench) sample(ctx context.Context, m method, energy *ebm.Energy, loss losses.Loss) ([]float32, error) {
+	d := energy.Dim()
+	start := make([]float32, b.chains*d)
+	if l, ok := loss.(*losses.Contrastive); ok {
+		rows, _ := l.Buffer.Rows()
+		copy(start, rows)
+	} else if err := unit.Sample(start, b.chains, d, b.key.Sub("start")); err != nil {
+		return nil, err
+	}
+	s2 := m.sigma * m.sigma
+	kernel := &samplers.Langevin{
+		StepSize:    schedule.Constant{Value: 0.15 * s2},
+		Temperature: schedule.Exponential{From: m.hot, Rate: 1 - 6/float64(b.walk), Min: 0.5},
+	}
+	r, err := samplers.Run(ctx, energy, kernel, samplers.Config{Init: start, Steps: b.walk, Key: b.key.Sub("walk")})
+	if err != nil {
+		return nil, err
+	}
+	x := r.Final
+	gradient, err := energy.Gradient(ctx, x, b.chains)
+	if err != nil {
+		return nil, err
+	}
+	for i, g := range gradient {
+		x[i] -= float32(s2) * g
+	}
+	f, err := os.Create(filepath.Join(b.out, m.name+".png"))
+	if err != nil {
+		return nil, err
+	}
+	grid := data.Grid{Width: 16, Height: 16, Channels: 1, Hi: 1, Images: x[:min(len(x), 200*d)]}
+	return x, errors.Join(grid.WritePNG(f), f.Close())
+}
+
+// unit is uniform noise of the images' range.
+var unit = losses.Uniform{Low: []float64{0}, High: []float64{1}}
+
+// outliers prints the AUROC of each kind of outlier.
+func (b *bench) outliers(ctx context.Context, m method, energy *ebm.Energy) error {
+	score := func(x []float32) ([]float32, error) { return energy.Energy(ctx, x, len(x)/energy.Dim()) }
+	images := func(n int, purpose, keys string) ([]float32, error) {
+		ds, err := b.strokes(n, purpose, keys)
+		if err != nil {
+			return nil, err
+		}
+		return data.All(ds)
+	}
+	plain, err := images(b.test, "test", "")
+	if err != nil {
+		return err
+	}
+	known, err := images(min(b.images, 2000), "train", "")
+	if err != nil {
+		return err
+	}
+	inliers, err := score(plain)
+	if err != nil {
+		return err
+	}
+	noise := make([]float32, len(plain))
+	if err := unit.Sample(noise, b.test, energy.Dim(), b.key.Sub("noise")); err != nil {
+		return err
+	}
+	e, err := score(noise)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s: AUROC uniform noise %.4f\n", m.name, auroc(inliers, e))
+	for _, c := range []struct{ name, keys string }{
+		{"shifted by 4 to the right", "shift=4,0"}, {"to the left", "shift=-4,0"}, {"down", "shift=0,4"}, {"up", "shift=0,-4"},
+		{"turned by 90°", "rotate=90"}, {"by −90°", "rotate=-90"},
+	} {
+		x, err := images(b.test, "test", ":"+c.keys)
+		if err != nil {
+			return err
+		}
+		// All but those that look like some image of the set.
+		if x = distant(x, plain, known, energy.Dim(), 0.99); len(x) == 0 {
+			continue
+		}
+		e, err := score(x)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%s: AUROC %-25s %.4f (%d images)\n", m.name, c.name, auroc(inliers, e), len(x)/energy.Dim())
+	}
+	return nil
+}
