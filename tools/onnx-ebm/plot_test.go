@@ -2,6 +2,7 @@ package main
 
 import (
 	"image"
+	"image/color"
 	"image/png"
 	"os"
 	"path/filepath"
@@ -39,4 +40,19 @@ func TestPlot(t *testing.T) {
 	decode(t, path("trace.png"))
 	succeed(t, "sample", "builtin:rings", "--chains", "30", "--steps", "30", "--step-size", "0.01", "-o", path("f.npy"), "--plot", path("over.png"))
 	decode(t, path("over.png"))
+	// Images side by side: two rows of two, the last place empty.
+	succeed(t, "train", "--data", "strokes:n=20:size=8", "--model", "convnet:2,2", "--loss", "dsm:sigma=0.3", "--steps", "1", "-o", path("strokes.onnx"))
+	succeed(t, "sample", path("strokes.onnx"), "--chains", "3", "--steps", "2", "--step-size", "0.01", "-o", path("f.npy"), "--plot", path("grid.png"))
+	grid := decode(t, path("grid.png"))
+	require.Equal(t, grid.Bounds().Dx(), grid.Bounds().Dy())
+	white := color.NRGBA{0xff, 0xff, 0xff, 0xff}
+	last := grid.Bounds().Max
+	require.Equal(t, white, color.NRGBAModel.Convert(grid.At(last.X*3/4, last.Y*3/4)))
+	grey := 0
+	for x := range last.X {
+		if color.NRGBAModel.Convert(grid.At(x, last.Y/4)) != white {
+			grey++
+		}
+	}
+	require.Greater(t, grey, last.X*3/4)
 }

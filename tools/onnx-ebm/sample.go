@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/onnx-ebm/onnx-ebm/ebm"
+	"github.com/onnx-ebm/onnx-ebm/ebm/data"
 	"github.com/onnx-ebm/onnx-ebm/graphs"
 	"github.com/onnx-ebm/onnx-ebm/internal/npy"
 	"github.com/onnx-ebm/onnx-ebm/internal/spec"
@@ -62,7 +63,7 @@ func (a *app) sampleCommand() *cobra.Command {
 	f.BoolVar(&o.withStart, "with-start", false, "put the first state, and its energy, before the draws")
 	f.StringVar(&o.energies, "energies", "", "output `FILE`: energies of the draws [chains, draws]")
 	f.StringVar(&o.zarr, "zarr", "", "output `FOLDER`: draws and their statistics as a Zarr store, which ArviZ and diagnose read")
-	f.StringVar(&o.plot, "plot", "", "output `FILE`: a .png of the energy with the samples (D = 1 or 2), or of the energies by iteration")
+	f.StringVar(&o.plot, "plot", "", "output `FILE`: a .png of the energy with the samples (D = 1 or 2), of the last states (images), or of the energies by iteration")
 	f.StringVar(&o.checkpoint, "checkpoint", "", "`FOLDER` of a checkpoint")
 	f.IntVar(&o.every, "every", 1000, "steps from one checkpoint to the next")
 	f.BoolVar(&o.resume, "resume", false, "go on from the checkpoint, to --steps in all")
@@ -237,7 +238,7 @@ func (a *app) sample(c *cobra.Command, args []string, o sampleOptions) error {
 	if err := o.readArrays(&r, e); err != nil {
 		return err
 	}
-	if o.plot != "" && e.Dim() > 2 {
+	if _, images := imageGrid(e.Item()); o.plot != "" && e.Dim() > 2 && !images {
 		r.cfg.KeepEnergies = true
 	}
 	if a.global.json && !r.cfg.KeepDraws {
@@ -335,9 +336,14 @@ func (a *app) prepareCheckpoints(o sampleOptions, r *sampleRun, e *ebm.Energy) (
 	return k, nil
 }
 
-// drawSamples draws the last states over the energy, or the course of the
-// energies where there are more than two dimensions.
+// drawSamples draws the last states over the energy, or side by side where
+// they are images, or the course of the energies where there are more than two
+// dimensions.
 func (a *app) drawSamples(ctx context.Context, m *model, e *ebm.Energy, r *samplers.Result, w io.Writer) error {
+	if g, ok := imageGrid(e.Item()); ok {
+		g.Images = r.Final[:min(r.N, maxImages)*r.Dim]
+		return g.WritePNG(w)
+	}
 	if e.Dim() > 2 {
 		return energyTraces(r).WritePNG(w)
 	}
@@ -346,6 +352,23 @@ func (a *app) drawSamples(ctx context.Context, m *model, e *ebm.Energy, r *sampl
 		x = r.Draws
 	}
 	return scene{e: e, title: m.title(), layers: []picture.Points{{Name: "samples", X: x, Color: picture.Samples}}}.draw(ctx, w)
+}
+
+// maxImages is how many states are drawn as images.
+const maxImages = 400
+
+// imageGrid makes a grid for items [H, W], [1, H, W] or [3, H, W] of at least
+// 4×4 pixels; smaller ones are taken for tables.
+func imageGrid(item []int64) (g data.Grid, ok bool) {
+	g.Channels = 1
+	if len(item) == 3 {
+		g.Channels, item = int(item[0]), item[1:]
+	}
+	if len(item) != 2 || item[0] < 4 || item[1] < 4 || g.Channels != 1 && g.Channels != 3 {
+		return g, false
+	}
+	g.Height, g.Width = int(item[0]), int(item[1])
+	return g, true
 }
 
 // maxTraces is how many chains are drawn.
