@@ -49,9 +49,11 @@ func view(c *Context, n *graphs.Node, g []*Value) []*Value {
 		out[0] = c.Op("Reshape", nil, t, c.Ints(ones...))
 		return out
 	}
-	if s, ok := keptAxes(t, x, n.Out[0]); ok {
-		out[0] = c.Op("Reshape", nil, t, c.Ints(s...))
-		return out
+	for _, target := range []func(t, x, y *Value) ([]int64, bool){keptAxes, keptSuffix} {
+		if s, ok := target(t, x, n.Out[0]); ok {
+			out[0] = c.Op("Reshape", nil, t, c.Ints(s...))
+			return out
+		}
 	}
 	out[0] = c.reshapeLike(c.real(t, n.Out[0]), x)
 	return out
@@ -119,6 +121,22 @@ func keptAxes(t, x, y *Value) ([]int64, bool) {
 	return target, true
 }
 
+// keptSuffix is the same where the last axes are the same in both and t varies along those alone.
+func keptSuffix(t, x, y *Value) ([]int64, bool) {
+	i, j := x.Rank(), y.Rank()
+	for i > 0 && j > 0 && x.Shape()[i-1].Same(y.Shape()[j-1]) {
+		i, j = i-1, j-1
+	}
+	if j == t.Rank() || !t.Shape()[:j].Size().Is(1) || !t.Shape()[j:].IsStatic() {
+		return nil, false
+	}
+	target := make([]int64, i, x.Rank())
+	for k := range target {
+		target[k] = 1
+	}
+	return append(target, t.Shape()[j:].Ints()...), true
+}
+
 // concat: each operand gets its stretch of the cotangent.
 func concat(c *Context, n *graphs.Node, g []*Value) []*Value {
 	y, t := n.Out[0], g[0]
@@ -134,6 +152,9 @@ func concat(c *Context, n *graphs.Node, g []*Value) []*Value {
 		}
 		return out
 	}
+	if sizes, ok := c.stretches(a); ok {
+		return c.Ops("Split", len(out), graphs.Attrs{"axis": int64(a)}, t, c.Ints(sizes...))
+	}
 	var at *Value = c.Ints(0)
 	for i, v := range n.In {
 		end := c.Op("Add", nil, at, c.extents(v, a, a+1))
@@ -143,6 +164,19 @@ func concat(c *Context, n *graphs.Node, g []*Value) []*Value {
 		at = end
 	}
 	return out
+}
+
+// stretches lists the extents of the node's operands along an axis, where all are known and wanted: then one Split does.
+func (c *Context) stretches(axis int) ([]int64, bool) {
+	sizes := make([]int64, len(c.node.In))
+	for i, v := range c.node.In {
+		if d := v.Shape()[axis]; d.IsStatic() && c.Wants(i) {
+			sizes[i] = d.Size
+			continue
+		}
+		return nil, false
+	}
+	return sizes, len(sizes) > 1
 }
 
 // split: the operand gets the cotangents of the parts in a row, zeros for parts without one.
