@@ -1,5 +1,5 @@
 // Package data opens what an energy is trained on: arrays and images in files,
-// and two-dimensional sets drawn from known densities.
+// two-dimensional sets drawn from known densities, and a set of images, strokes.
 //
 // [Open] reads a description as flags give it, NAME[:key=value]…:
 //
@@ -15,5 +15,6 @@
 // Sets are drawn independently: each point picks its moon, component, cell or
 // angle at random, so a set is a sample of its density and not a stratified
 // design. Point i depends on the key and i alone. A [Generator] also draws
-// fresh points, for measuring how well a trained model samples.
+// fresh points, for measuring how well a trained model samples; strokes are
+// [Labelled] with their classes. [Grid] draws many images as one PNG.
 package data

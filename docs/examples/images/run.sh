@@ -1,6 +1,6 @@
 #!/bin/sh
 # The energies of the Go program by the command line tool, without the judge: denoising score matching and PCD on strokes, then a grid
-# of samples each. A NET is standardised by train, which the step sizes here, those of pixels in 0…1, need not know.
+# of samples each. The standardisation of a NET is inside its graph: chains move in the units of pixels, 0…1.
 set -eu
 . "$(dirname "$0")/../common.sh"
 net=convnet:16,32,64,128:classes=10
