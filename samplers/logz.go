@@ -15,10 +15,10 @@ import (
 // LogZConfig is one estimate of log Z. The zero value is useful.
 type LogZConfig struct {
 	Method       string // "ais" or "smc"; "": smc
-	Chains       int    // N; 0: 1024
+	Chains       int    // N; 0: 16384
 	Temperatures int    // K, steps from the base to the target; 0: 4 times what the pilot took, at least 100
 	Leapfrogs    int    // of HMC at each temperature; 0: 5
-	Moves        int    // HMC proposals at each temperature, at ε, ε/4, ε/16 in turn; 0: 3
+	Moves        int    // HMC proposals at each temperature, at ε, ε/4, ε/16 in turn; 0: 2
 
 	// The base is independent normals. Where both are nil, a first pilot goes
 	// from N(0, I) to the target and the base is widened, about 0, to where it
@@ -106,13 +106,13 @@ func newPath(t Target, cfg LogZConfig) (*path, error) {
 		cfg.Method = "smc"
 	}
 	if cfg.Chains == 0 {
-		cfg.Chains = 1024
+		cfg.Chains = 16384
 	}
 	if cfg.Leapfrogs == 0 {
 		cfg.Leapfrogs = 5
 	}
 	if cfg.Moves == 0 {
-		cfg.Moves = len(stepScales)
+		cfg.Moves = 2
 	}
 	switch {
 	case !slices.Contains(LogZMethods(), cfg.Method):

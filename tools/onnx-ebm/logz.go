@@ -37,10 +37,10 @@ An error above 0.5 says that a few large weights rule the estimate: take more te
 	}
 	f := c.Flags()
 	f.StringVar(&o.method, "method", "smc", strings.Join(samplers.LogZMethods(), " or "))
-	f.IntVar(&o.chains, "chains", 1024, "number of chains")
+	f.IntVar(&o.chains, "chains", 16384, "number of chains")
 	f.IntVar(&o.temperatures, "temperatures", 0, "steps from the base to the model (default: as a pilot run finds)")
 	f.IntVar(&o.leapfrogs, "leapfrog", 5, "leapfrog steps of a proposal")
-	f.IntVar(&o.moves, "moves", 0, "proposals at each temperature (default 3)")
+	f.IntVar(&o.moves, "moves", 0, "proposals at each temperature (default 2)")
 	f.StringVar(&o.baseMean, "base-mean", "", "mean of the base: a number, or a comma list of D")
 	f.StringVar(&o.baseStd, "base-std", "", "standard deviation of the base, likewise; too narrow a base misses modes (default: found by a pilot run)")
 	a.global.addSeed(f)
