@@ -1,6 +1,8 @@
 package gradients
 
 import (
+	"slices"
+
 	"github.com/onnx-ebm/onnx-ebm/graphs"
 )
 
@@ -35,6 +37,7 @@ func init() {
 	})
 	rewrites["CumProd"] = cumProd
 	rewrites["Det"] = det
+	rewrites["TensorScatter"] = tensorScatter
 }
 
 // tile: the copies of every axis lie side by side; seen as [r₀,d₀,r₁,d₁,…] they are summed over the rᵢ.
@@ -166,6 +169,30 @@ func (c *Context) undoCropPad(n *graphs.Node, t *Value) *Value {
 	position := c.Op("Reshape", nil, c.Op("CenterCropPad", n.Attrs, iota, n.In[1]), c.Ints(-1))
 	sum := c.scatterAlong(c.Op("Reshape", nil, t, c.Ints(-1)), position, c.unsqueeze(end, 0), 0)
 	return c.reshapeLike(c.Op("Slice", nil, sum, c.Ints(1), c.unsqueeze(end, 0), c.Ints(0)), x)
+}
+
+// tensorScatter writes the update [B, …, T, …] over the cache [B, …, S, …] from position w[b] on: ScatterElements at w[b]+t, modulo S in a circular cache.
+func tensorScatter(b *graphs.Builder, n *graphs.Node) *Value {
+	cache, update := n.In[0], n.In[1]
+	a, err := graphs.Axis(n.Int("axis", -2), cache.Rank())
+	if err != nil || update.Rank() != cache.Rank() {
+		return nil
+	}
+	extent := func(v *Value) *Value {
+		return b.Op("Shape", graphs.Attrs{"start": int64(a), "end": int64(a + 1)}, v)
+	}
+	along, rows := slices.Repeat([]int64{1}, cache.Rank()), slices.Repeat([]int64{1}, cache.Rank())
+	along[a], rows[0] = -1, -1
+	steps := b.Op("Range", nil, b.Int(0), b.Op("Squeeze", nil, extent(update), b.Ints(0)), b.Int(1))
+	index := b.Op("Reshape", nil, steps, b.Ints(along...))
+	if w := n.Input(2); w != nil {
+		index = b.Op("Add", nil, index, b.Op("Reshape", nil, w, b.Ints(rows...)))
+	}
+	if n.Text("mode", "linear") == "circular" {
+		index = b.Op("Mod", nil, index, extent(cache))
+	}
+	index = b.Op("Expand", nil, index, b.Op("Shape", nil, update))
+	return b.Op("ScatterElements", graphs.Attrs{"axis": int64(a)}, cache, index, update)
 }
 
 // cumProd multiplies each element with the one 1, 2, 4, … places before it: log₂ products, exact for zeros at every order.

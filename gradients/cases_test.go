@@ -698,6 +698,9 @@ func arrangements() {
 		}
 		linear("DepthToSpace", c)
 	}
+	linear("TensorScatter", gradCase{name: "linear", in: []operand{in(2, 4, 3), in(2, 2, 3), indices([]int{2}, 1, 2)}, build: op("TensorScatter", nil)})
+	linear("TensorScatter", gradCase{name: "circular", in: []operand{in(2, 2, 4, 3), in(2, 2, 3, 3), indices([]int{2}, 3, 0)}, build: op("TensorScatter", graphs.Attrs{"mode": "circular"})})
+	linear("TensorScatter", gradCase{name: "from the start", in: []operand{in(2, 4, 3), in(2, 2, 3)}, build: op("TensorScatter", nil)})
 	linear("SpaceToDepth", gradCase{name: "blocks", in: []operand{in(2, 2, 2, 4)}, build: op("SpaceToDepth", graphs.Attrs{"blocksize": int64(2)}), batch: []int{0}})
 	linear("CenterCropPad", gradCase{name: "both", in: []operand{in(2, 5)}, build: with("CenterCropPad", nil, list(3, 4))})
 	linear("CenterCropPad", gradCase{name: "axis", in: []operand{in(2, 3, 4)}, build: with("CenterCropPad", graphs.Attrs{"axes": list(-1, 1)}, list(2, 6)), batch: []int{0}})

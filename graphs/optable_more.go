@@ -9,6 +9,7 @@ func init() {
 		OpInfo{Name: "DepthToSpace", Since: 13, MinIn: 1, MaxIn: 1, MaxOut: 1, Infer: inferBlocks},
 		OpInfo{Name: "SpaceToDepth", Since: 13, MinIn: 1, MaxIn: 1, MaxOut: 1, Infer: inferBlocks},
 		OpInfo{Name: "CenterCropPad", Since: 18, MinIn: 2, MaxIn: 2, MaxOut: 1, Infer: inferCenterCropPad},
+		OpInfo{Name: "TensorScatter", Since: 24, MinIn: 2, MaxIn: 3, MaxOut: 1, Infer: inferSame},
 		OpInfo{Name: "Det", Since: 11, MinIn: 1, MaxIn: 1, MaxOut: 1, Infer: inferDet},
 		OpInfo{Name: "Unique", Since: 11, MinIn: 1, MaxIn: 1, MaxOut: 4, Infer: inferUnique},
 		OpInfo{Name: "NonMaxSuppression", Since: 11, MinIn: 2, MaxIn: 5, MaxOut: 1, Infer: inferNonMaxSuppression, Flat: true},
