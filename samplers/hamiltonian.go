@@ -39,6 +39,8 @@ type Hamiltonian struct {
 	trialBegin    func(lo, hi int)
 	trialEnd      func(lo, hi int)
 	defaultTarget float64
+	// pull is by how much larger steps than the first guess are tried at first.
+	pull float64
 }
 
 func (h *Hamiltonian) goal() float64 {
@@ -126,7 +128,7 @@ func (h *Hamiltonian) begin(ctx context.Context, t Target, base float64, info *I
 	if err := h.findStep(ctx, t, base, info); err != nil {
 		return err
 	}
-	tu.restart(10)
+	tu.restart(h.pull)
 	return nil
 }
 

@@ -53,6 +53,9 @@ func (h *HMC) Start(ctx context.Context, t Target, s *State) error {
 	if h.Jitter == 0 {
 		h.jitter = defaultJitter
 	}
+	// Of a fixed length, a trajectory at too large a step runs on until it
+	// overflows; a tree stops at once.
+	h.pull = 1
 	if err := h.start(ctx, t, s); err != nil {
 		return err
 	}

@@ -81,7 +81,7 @@ func (u *NUTS) Start(ctx context.Context, t Target, s *State) error {
 	if u.depth == 0 {
 		u.depth = 10
 	}
-	u.defaultTarget = nutsTarget
+	u.defaultTarget, u.pull = nutsTarget, 10
 	if err := u.start(ctx, t, s); err != nil {
 		return err
 	}

@@ -288,8 +288,9 @@ func (a *app) sample(c *cobra.Command, args []string, o sampleOptions) error {
 			return err
 		}
 	}
-	if n := result.Warmup.RejectedNonFinite + result.Sampling.RejectedNonFinite; n > 0 {
-		a.notice("%d moves were rejected since they led to what is not finite", n)
+	// In the burn-in such moves are how steps that are too large are found out.
+	if n := result.Sampling.RejectedNonFinite; n > 0 {
+		a.notice("%d moves after the burn-in were rejected since they led to what is not finite", n)
 	}
 	if interrupted {
 		return fmt.Errorf("%w after %d of %d steps; what there is was written", context.Canceled, result.Steps, r.cfg.Steps)
