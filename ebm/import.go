@@ -127,9 +127,42 @@ func (im *importer) bounded() error {
 	return nil
 }
 
+// infer computes all shapes. What the file states must not contradict them.
 func (im *importer) infer() (err error) {
-	im.g, err = graphs.Infer(im.g)
-	return err
+	declared := map[string]graphs.Shape{}
+	for _, n := range im.g.Nodes {
+		for _, v := range n.Out {
+			declared[v.Name] = v.Shape()
+		}
+	}
+	delete(declared, "")
+	if im.g, err = graphs.Infer(im.g); err != nil {
+		return err
+	}
+	for _, n := range im.g.Nodes {
+		for _, v := range n.Out {
+			if s := declared[v.Name]; contradict(s, v.Shape()) {
+				return fmt.Errorf("%s: the file states the shape %v for %q, which has %v", n.Label(), s, v.Name, v.Shape())
+			}
+		}
+	}
+	return nil
+}
+
+// contradict reports whether no tensor has both shapes.
+func contradict(s, t graphs.Shape) bool {
+	if s == nil || t == nil {
+		return false
+	}
+	if len(s) != len(t) {
+		return true
+	}
+	for i := range s {
+		if s[i].IsStatic() && t[i].IsStatic() && s[i] != t[i] {
+			return true
+		}
+	}
+	return false
 }
 
 func (im *importer) toFloat32() error {

@@ -215,7 +215,7 @@ func forwardMatMul(f *forward, n *graphs.Node, in []jet) []jet {
 		}
 		return f.product(a.v, y)
 	}
-	if b.j == nil && b.v.Rank() == 2 && f.seed != nil && a.j == f.seed {
+	if b.j == nil && a.v.Rank() == 2 && b.v.Rank() == 2 && f.seed != nil && a.j == f.seed {
 		return []jet{{j: f.seeded(b.v), l: nil}}
 	}
 	ja, jb := f.contracted(a, n, -1), f.contracted(b, n, -2)

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	maxReadNodes = 1 << 22 // after inlining: functions that call functions could grow without bound
+	maxReadNodes = 1 << 19 // after inlining: functions that call functions could grow without bound
 	maxCalls     = 64      // nesting of functions
 )
 
@@ -28,7 +28,7 @@ type context struct {
 	opsets map[string]int64
 	attrs  map[string]*onnxpb.Attribute // what ref_attr_name refers to
 	call   string                       // name of the function, empty in the main graph
-	depth  int
+	inside []*onnxpb.Function           // the calls around, outermost first
 }
 
 // scope finds values by name, in a body also those of the graphs around it.
@@ -357,8 +357,11 @@ func (e *emitter) standard(n *Node, p *onnxpb.Node, s *scope, names []string, us
 
 // inline puts the nodes of a model-local function in the place of its call.
 func (e *emitter) inline(f *onnxpb.Function, n *Node, p *onnxpb.Node) error {
-	if e.c.depth >= maxCalls {
-		return fmt.Errorf("function %s calls itself, or functions are nested more than %d deep", f.Name, maxCalls)
+	if slices.Contains(e.c.inside, f) {
+		return fmt.Errorf("function %s calls itself", f.Name)
+	}
+	if len(e.c.inside) >= maxCalls {
+		return fmt.Errorf("functions are nested more than %d deep", maxCalls)
 	}
 	if len(n.In) > len(f.Input) || len(n.Out) > len(f.Output) {
 		return fmt.Errorf("function %s has %d inputs and %d outputs, the call %d and %d", f.Name, len(f.Input), len(f.Output), len(n.In), len(n.Out))
@@ -367,7 +370,7 @@ func (e *emitter) inline(f *onnxpb.Function, n *Node, p *onnxpb.Node) error {
 	if err != nil {
 		return fmt.Errorf("function %s: %w", f.Name, err)
 	}
-	c := &context{opsets: versions, attrs: map[string]*onnxpb.Attribute{}, call: f.Name, depth: e.c.depth + 1}
+	c := &context{opsets: versions, attrs: map[string]*onnxpb.Attribute{}, call: f.Name, inside: append(slices.Clone(e.c.inside), f)}
 	for _, a := range f.AttributeProto {
 		c.attrs[a.Name] = a
 	}
