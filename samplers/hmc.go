@@ -16,7 +16,7 @@ type HMC struct {
 	Leapfrogs int // L; 0: 10
 	// Jitter j draws each chain's ε uniformly from ε(1±j) at every iteration:
 	// trajectories of one length can be whole periods, as on a Gaussian with εL
-	// near 2π, and return to where they began. Below 1; 0: 0.2, negative: none.
+	// near 2π, and return to where they began. Below 1; 0: 0.3, negative: none.
 	Jitter float64
 
 	steps0    int
@@ -37,8 +37,9 @@ type HMC struct {
 // counts as divergent (Betancourt 2017 and Stan).
 const divergence = 1000
 
-// defaultJitter makes trajectories of 2π differ by 2.5, enough to leave a period.
-const defaultJitter = 0.2
+// defaultJitter makes phases of 2π spread over ±1.9: successive states then correlate
+// by sin(1.9)/1.9 = ½, where without it they do by 1.
+const defaultJitter = 0.3
 
 // Start implements Kernel.
 func (h *HMC) Start(ctx context.Context, t Target, s *State) error {

@@ -18,7 +18,7 @@ type Result struct {
 	Energies []float32 // E of the draws [N, Kept], or nil
 	Stats    Stats
 
-	Acceptance []float32 // mean acceptance over the chains, one an iteration [Steps]
+	Acceptance []float32 // mean acceptance over the chains, one an iteration [Steps], kept with the Stats
 	Warmup     Info      // sums over the burn-in
 	Sampling   Info      // sums over what came after it
 
@@ -39,7 +39,7 @@ type Stats struct {
 }
 
 func newResult(cfg Config, s *State) *Result {
-	r := &Result{N: s.N, Dim: s.Dim, capacity: cfg.Draws(), Acceptance: make([]float32, cfg.Steps)}
+	r := &Result{N: s.N, Dim: s.Dim, capacity: cfg.Draws()}
 	cells := s.N * r.capacity
 	if cfg.KeepDraws {
 		r.Draws = make([]float32, cells*s.Dim)
@@ -48,6 +48,7 @@ func newResult(cfg Config, s *State) *Result {
 		r.Energies = make([]float32, cells)
 	}
 	if cfg.KeepStats {
+		r.Acceptance = make([]float32, cfg.Steps)
 		r.Stats = Stats{make([]float32, cells), make([]float32, cells), make([]bool, cells), make([]int32, cells), make([]int32, cells), make([]float32, cells)}
 	}
 	if old := cfg.Resume; old != nil {
@@ -118,7 +119,7 @@ func (r *Result) add(s *State) {
 func (r *Result) finish(s *State) {
 	r.Steps = s.Step
 	r.Final = clone(s.X)
-	r.Acceptance = r.Acceptance[:s.Step]
+	r.Acceptance = r.Acceptance[:min(s.Step, len(r.Acceptance))]
 	*r = *r.compact()
 	r.State = s
 }
@@ -158,7 +159,7 @@ func (r *Result) MarshalBinary() ([]byte, error) {
 	if r.State != nil {
 		c.Steps = r.State.Step
 		c.Final = r.State.X
-		c.Acceptance = r.Acceptance[:r.State.Step]
+		c.Acceptance = r.Acceptance[:min(r.State.Step, len(r.Acceptance))]
 	}
 	var b bytes.Buffer
 	if err := gob.NewEncoder(&b).Encode((*plainResult)(c)); err != nil {
@@ -175,7 +176,7 @@ func (r *Result) UnmarshalBinary(data []byte) error {
 	}
 	cells := p.N * p.Kept
 	bad := p.N < 1 || p.Dim < 1 || p.Kept < 0 || p.State == nil || p.State.N != p.N || p.State.Dim != p.Dim || p.Kept > p.State.Step+1 ||
-		len(p.Acceptance) != p.State.Step ||
+		!fits(p.Acceptance, p.State.Step) ||
 		!fits(p.Draws, cells*p.Dim) || !fits(p.Energies, cells) || !fits(p.Stats.Acceptance, cells) || !fits(p.Stats.StepSize, cells) ||
 		!fits(p.Stats.Diverging, cells) || !fits(p.Stats.Leapfrogs, cells) || !fits(p.Stats.TreeDepth, cells) || !fits(p.Stats.Energy, cells)
 	if bad {

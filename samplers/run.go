@@ -26,7 +26,7 @@ type Config struct {
 
 	KeepDraws    bool // Result.Draws
 	KeepEnergies bool // Result.Energies; costs an evaluation a kept draw where the kernel does not need E itself
-	KeepStats    bool // Result.Stats
+	KeepStats    bool // Result.Stats and Result.Acceptance
 	WithStart    bool // the first states, and their energies, come first among the draws
 
 	// OnStep is called after every iteration. OnDraw is called with each kept
@@ -206,6 +206,8 @@ type runner struct {
 	key   rng.Key
 	res   *Result
 	chunk int // iterations to do in one go, by the clock
+
+	accept []float32 // acceptances that are not kept
 }
 
 func (r *runner) run() error {
@@ -244,7 +246,7 @@ func (r *runner) advance() error {
 	n := r.untilLook()
 	begin := time.Now()
 	from := r.s.Step
-	accept := r.res.Acceptance[from : from+n]
+	accept := r.acceptance(from, n)
 	var err error
 	if m, ok := r.k.(multiStepper); ok && n > 1 {
 		var info Info
@@ -262,6 +264,17 @@ func (r *runner) advance() error {
 		r.chunk = max(1, n/2)
 	}
 	return err
+}
+
+// acceptance is where n iterations from the given one write theirs.
+func (r *runner) acceptance(from, n int) []float32 {
+	if r.res.Acceptance != nil {
+		return r.res.Acceptance[from : from+n]
+	}
+	if cap(r.accept) < n {
+		r.accept = make([]float32, n)
+	}
+	return r.accept[:n]
 }
 
 func (r *runner) step(accept *float32) error {

@@ -31,7 +31,7 @@ func run(t *testing.T, target samplers.Target, k samplers.Kernel, cfg samplers.C
 }
 
 func sameBytesForWorkers(t *testing.T, kernel func() samplers.Kernel) {
-	cfg := samplers.Config{Chains: 2500, Steps: 5, BurnIn: 3, Seed: 7, Workers: 1}
+	cfg := samplers.Config{Chains: 2500, Steps: 5, BurnIn: 3, Seed: 7, Workers: 1, KeepStats: true}
 	target := DoubleWell{D: 12, H: 1, B: 1}
 	want := run(t, target, kernel(), cfg)
 	cfg.Workers = 5

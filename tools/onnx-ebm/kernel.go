@@ -30,7 +30,7 @@ func (k *kernelFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&k.stepSize, "step-size", "", "`SCHEDULE` of the step size")
 	f.StringVar(&k.temperature, "temperature", "", "`SCHEDULE` of the temperature T (default 1)")
 	f.IntVar(&k.leapfrogs, "leapfrog", 0, "hmc: leapfrog steps of a proposal (default 10)")
-	f.Float64Var(&k.jitter, "jitter", 0, "hmc: draw each ε from ε(1±jitter), within [0, 1) (default 0.2)")
+	f.Float64Var(&k.jitter, "jitter", 0, "hmc: draw each ε from ε(1±jitter), within [0, 1) (default 0.3)")
 	f.StringVar(&k.friction, "friction", "", "underdamped: `SCHEDULE` of the friction γ (default 1)")
 	f.StringVar(&k.momentum, "momentum", "", "nesterov: `SCHEDULE` of the momentum μ (default 0.9)")
 	f.StringVar(&k.mass, "mass", "", "hmc, nuts: mass matrix, a `FILE` [D] or [D,D] (default: the identity, or adapted)")
