@@ -41,12 +41,11 @@ type method struct {
 	noisy      bool    // the data have the noise already; otherwise the loss adds it
 	steps      int
 	lr         float64
-	hot        float64 // temperature of chains at their start
 }
 
 var methods = []method{
-	{name: "dsm", loss: "dsm:sigma=0.3", sigma: 0.3, steps: 4000, lr: 3e-3, hot: 4},
-	{name: "pcd", loss: "pcd:k=20:buffer=2000:init=uniform:low=0:high=1", sigma: 0.25, noisy: true, steps: 1500, lr: 1.5e-3, hot: 1},
+	{name: "dsm", loss: "dsm:sigma=0.3", sigma: 0.3, steps: 4000, lr: 3e-3},
+	{name: "pcd", loss: "pcd:k=20:buffer=2000:init=uniform:low=0:high=1", sigma: 0.25, noisy: true, steps: 1500, lr: 1.5e-3},
 }
 
 // sizes are what a short run makes smaller.
@@ -146,8 +145,43 @@ func (b *bench) try(ctx context.Context, m method) error {
 			classes[v.class]++
 		}
 	}
+	empty, err := b.empty(x)
+	if err != nil {
+		return err
+	}
 	fmt.Printf("%s: %.1f %% of %d samples have a class with p ≥ 0.9; of each class %v\n", m.name, 100*float64(sure)/float64(len(verdicts)), len(verdicts), classes)
+	fmt.Printf("%s: %d samples have less ink than any image of the set, which the classifier need not notice\n", m.name, empty)
 	return b.outliers(ctx, m, energy)
+}
+
+// empty counts samples with less ink than the training image that has least.
+func (b *bench) empty(x []float32) (int, error) {
+	ds, err := b.strokes(b.images, "train", "")
+	if err != nil {
+		return 0, err
+	}
+	known, err := data.All(ds)
+	if err != nil {
+		return 0, err
+	}
+	d := data.Size(ds)
+	ink := func(item []float32) (sum float32) {
+		for _, v := range item {
+			sum += v
+		}
+		return sum
+	}
+	least := ink(known[:d])
+	for i := d; i < len(known); i += d {
+		least = min(least, ink(known[i:i+d]))
+	}
+	count := 0
+	for i := 0; i < len(x); i += d {
+		if ink(x[i:i+d]) < least {
+			count++
+		}
+	}
+	return count, nil
 }
 
 // train fits the energy and writes it.
@@ -199,7 +233,7 @@ func (b *bench) sample(ctx context.Context, m method, energy *ebm.Energy, loss l
 	s2 := m.sigma * m.sigma
 	kernel := &samplers.Langevin{
 		StepSize:    schedule.Constant{Value: 0.15 * s2},
-		Temperature: schedule.Exponential{From: m.hot, Rate: 1 - 6/float64(b.walk), Min: 0.5},
+		Temperature: schedule.Exponential{From: 1, Rate: 1 - 6/float64(b.walk), Min: 0.5},
 	}
 	r, err := samplers.Run(ctx, energy, kernel, samplers.Config{Init: start, Steps: b.walk, Key: b.key.Sub("walk")})
 	if err != nil {

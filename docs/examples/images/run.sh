@@ -8,9 +8,9 @@ images() { if [ -n "${ONNX_EBM_SHORT:-}" ]; then echo 200; else echo 5000; fi; }
 chains() { if [ -n "${ONNX_EBM_SHORT:-}" ]; then echo 9; else echo 196; fi; }
 ebm train --data "strokes:n=$(images)" --model $net --loss dsm:sigma=0.3 --batch 64 --ema 0.995 \
     --lr "cosine:3e-3,6e-5,$(steps 4000)" --steps "$(steps 4000)" -o "$OUT/dsm.onnx"
-ebm sample "$OUT/dsm.onnx" --chains "$(chains)" --steps "$(steps 800)" --step-size 0.0135 --temperature exponential:4,0.9925,0.5 \
+ebm sample "$OUT/dsm.onnx" --chains "$(chains)" --steps "$(steps 800)" --step-size 0.0135 --temperature exponential:1,0.9925,0.5 \
     -o "$OUT/dsm.npy" --plot "$OUT/dsm.png"
 ebm train --data "strokes:n=$(images):noise=0.25" --model $net --loss pcd:k=20:buffer=2000:init=uniform:low=0:high=1 --batch 64 --ema 0.995 \
     --step-size 0.01 --lr "cosine:1.5e-3,3e-5,$(steps 1500)" --steps "$(steps 1500)" -o "$OUT/pcd.onnx"
-ebm sample "$OUT/pcd.onnx" --chains "$(chains)" --steps "$(steps 800)" --step-size 0.0094 --temperature exponential:4,0.9925,0.5 \
+ebm sample "$OUT/pcd.onnx" --chains "$(chains)" --steps "$(steps 800)" --step-size 0.0094 --temperature exponential:1,0.9925,0.5 \
     -o "$OUT/pcd.npy" --plot "$OUT/pcd.png"
