@@ -2,6 +2,8 @@ package graphs
 
 import (
 	"fmt"
+	"math"
+	"math/bits"
 	"slices"
 	"sort"
 	"strconv"
@@ -73,6 +75,9 @@ func (d Dim) String() string {
 // Plus returns d+e.
 func (d Dim) Plus(e Dim) Dim {
 	if d.IsStatic() && e.IsStatic() {
+		if d.Size > math.MaxInt64-e.Size {
+			return UnknownDim
+		}
 		return Dim{Size: d.Size + e.Size}
 	}
 	return combine(d, e, func(a, b poly) poly { return append(slices.Clone(a), b...) })
@@ -84,6 +89,9 @@ func (d Dim) Minus(e Dim) Dim { return d.Plus(e.Times(Dim{Size: -1, Sym: "-1"}))
 // Times returns d·e.
 func (d Dim) Times(e Dim) Dim {
 	if d.IsStatic() && e.IsStatic() {
+		if hi, lo := bits.Mul64(uint64(d.Size), uint64(e.Size)); hi != 0 || lo > math.MaxInt64 {
+			return UnknownDim
+		}
 		return Dim{Size: d.Size * e.Size}
 	}
 	if d.Is(0) || e.Is(0) {
@@ -285,8 +293,11 @@ func ShapeOf(dims ...int64) Shape {
 	return s
 }
 
-// UnknownShape returns a shape of known rank and unknown extents.
+// UnknownShape returns a shape of known rank and unknown extents; a negative rank is unknown too.
 func UnknownShape(rank int) Shape {
+	if rank < 0 {
+		return nil
+	}
 	s := make(Shape, rank)
 	for i := range s {
 		s[i] = UnknownDim

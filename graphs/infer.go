@@ -18,10 +18,16 @@ func infer(n *Node) error {
 	if err := checkArity(n, info); err != nil {
 		return err
 	}
+	if err := checkRanks(n); err != nil {
+		return fmt.Errorf("graphs: %s: %w", n.Label(), err)
+	}
 	if err := info.Infer(n); err != nil {
 		return fmt.Errorf("graphs: %s: %w", n.Label(), err)
 	}
 	for i, v := range n.Out {
+		if slices.ContainsFunc(v.Shape(), func(d Dim) bool { return d.Sym == "" && d.Size < UnknownDim.Size }) {
+			return fmt.Errorf("graphs: %s: its operands give a result of negative extent", n.Label())
+		}
 		v.Type = mergeTypes(v.Type, declared[i])
 	}
 	return nil
@@ -34,7 +40,11 @@ func checkArity(n *Node, info OpInfo) error {
 	if info.MaxOut >= 0 && len(n.Out) > info.MaxOut {
 		return fmt.Errorf("graphs: %s has %d outputs, which the op does not give", n.Label(), len(n.Out))
 	}
-	for i := range info.MinIn {
+	needed := info.MinIn
+	if info.MaxIn < 0 && needed > 0 {
+		needed = len(n.In) // any number of operands, none of them optional
+	}
+	for i := range needed {
 		if n.In[i] == nil {
 			return fmt.Errorf("graphs: %s lacks its input %d", n.Label(), i)
 		}
@@ -127,6 +137,21 @@ func inferArithmetic(n *Node) error {
 	if n.In[0].Type.DType.IsInt() {
 		op := map[string]func(a, b Dim) Dim{"Add": Dim.Plus, "Sub": Dim.Minus, "Mul": Dim.Times, "Div": Dim.Over}[n.Op]
 		n.Out[0].Ints = zipInts(n.In[0].Ints, n.In[1].Ints, op)
+	}
+	return inferBroadcast(n)
+}
+
+// inferMod follows remainders of known numbers, which exporters leave in the arithmetic of slice bounds.
+func inferMod(n *Node) error {
+	if n.In[0].Type.DType.IsInt() && n.Int("fmod", 0) == 0 {
+		n.Out[0].Ints = zipInts(n.In[0].Ints, n.In[1].Ints, func(a, b Dim) Dim {
+			x, okX := a.constant()
+			y, okY := b.constant()
+			if !okX || !okY || y == 0 {
+				return UnknownDim
+			}
+			return element(((x % y) + y) % y)
+		})
 	}
 	return inferBroadcast(n)
 }
@@ -413,7 +438,7 @@ func shapeFromElements(v *Value) Shape {
 		}
 		return s
 	}
-	if v.Rank() == 1 && v.Shape()[0].IsStatic() {
+	if v.Rank() == 1 && v.Shape()[0].IsStatic() && v.Shape()[0].Size <= maxTracked {
 		return UnknownShape(int(v.Shape()[0].Size))
 	}
 	return nil

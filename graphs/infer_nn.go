@@ -106,7 +106,7 @@ func inferConv(n *Node) error {
 	if x.Rank() < 0 || kernel == nil {
 		return set(n, x.Type.DType, UnknownShape(max(x.Rank(), w.Rank())))
 	}
-	if x.Rank() != len(kernel)+2 || x.Rank() < 3 {
+	if x.Rank() != len(kernel)+2 || x.Rank() < 3 || w.Rank() >= 0 && w.Rank() != x.Rank() {
 		return fmt.Errorf("operand %v does not fit the weight %v", x.Shape(), w.Shape())
 	}
 	win, err := WindowOf(n, kernel)
@@ -148,6 +148,9 @@ func inferConvTranspose(n *Node) error {
 	given := n.IntList("output_shape")
 	if len(given) == x.Rank() {
 		given = given[2:]
+	}
+	if given != nil && len(given) != len(kernel) {
+		return fmt.Errorf("output_shape %v does not fit %d spatial axes", given, len(kernel))
 	}
 	for i := range kernel {
 		s[i+2] = win.Extent(i, x.Shape()[i+2])
@@ -342,6 +345,9 @@ func inferAttention(n *Node) error {
 	dt := n.In[0].Type.DType
 	if q == nil || k == nil || v == nil {
 		return set(n, dt, nil)
+	}
+	if len(k) != len(q) || len(v) != len(q) {
+		return fmt.Errorf("query %v, key %v and value %v differ in rank", q, k, v)
 	}
 	heads, kvHeads, keys := UnknownDim, UnknownDim, UnknownDim
 	y := slices.Clone(q)

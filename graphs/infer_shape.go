@@ -140,6 +140,9 @@ func inferUnsqueeze(n *Node) error {
 		return err
 	}
 	slices.Sort(axes)
+	if len(slices.Compact(slices.Clone(axes))) < len(axes) {
+		return fmt.Errorf("the axes %v name one axis twice", list)
+	}
 	s := slices.Clone(x.Shape())
 	for _, a := range axes {
 		s = slices.Insert(s, a, Static(1))
@@ -303,9 +306,10 @@ func inferSplit(n *Node) error {
 	if ok && len(n.In[0].Ints) > 0 && n.In[0].Rank() == 1 {
 		at := int64(0)
 		for i, v := range n.Out {
-			if at+sizes[i] <= int64(len(n.In[0].Ints)) {
-				v.Ints = n.In[0].Ints[at : at+sizes[i]]
+			if sizes[i] < 0 || sizes[i] > int64(len(n.In[0].Ints))-at {
+				return fmt.Errorf("parts of the sizes %v do not make up %d elements", sizes, len(n.In[0].Ints))
 			}
+			v.Ints = n.In[0].Ints[at : at+sizes[i]]
 			at += sizes[i]
 		}
 	}
@@ -528,7 +532,7 @@ func inferGatherND(n *Node) error {
 		return set(n, n.In[0].Type.DType, nil)
 	}
 	k := int(idx[len(idx)-1].Size)
-	if b+k > len(x) {
+	if b < 0 || b >= len(idx) || k > len(x) || b+k > len(x) {
 		return fmt.Errorf("indices of %d coordinates after %d batch axes exceed rank %d", k, b, len(x))
 	}
 	return set(n, n.In[0].Type.DType, append(Shape{}, slices.Concat(idx[:len(idx)-1], x[b+k:])...))

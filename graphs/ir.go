@@ -42,11 +42,16 @@ type Value struct {
 	Ints   []Dim   // elements of an integer scalar or vector as far as they are known symbolically; nil when not known
 }
 
-// Shape returns the value's shape.
-func (v *Value) Shape() Shape { return v.Type.Shape }
+// Shape returns the value's shape; that of an absent operand is unknown.
+func (v *Value) Shape() Shape {
+	if v == nil {
+		return nil
+	}
+	return v.Type.Shape
+}
 
 // Rank returns the number of axes, -1 when unknown.
-func (v *Value) Rank() int { return v.Type.Shape.Rank() }
+func (v *Value) Rank() int { return v.Shape().Rank() }
 
 // IsConst reports whether the value is a fixed tensor.
 func (v *Value) IsConst() bool { return v != nil && v.Kind == Constant }
