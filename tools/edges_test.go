@@ -56,7 +56,7 @@ func TestForeignImports(t *testing.T) {
 		"github.com/owulveryck/onnx-go":     {"models/onnxgo"},
 		"gorgonia.org":                      {"models/onnxgo"},
 		"github.com/yalue/onnxruntime_go":   {"runtime"},
-		"gonum.org/v1/plot":                 {"tools"},
+		"gonum.org/v1/plot":                 {"tools", "docs/examples"},
 		"github.com/spf13/cobra":            {"tools"},
 		"github.com/schollz/progressbar/v3": {"tools"},
 	}
