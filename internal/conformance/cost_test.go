@@ -2,12 +2,14 @@ package conformance
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/onnx-ebm/onnx-ebm/gradients"
 	"github.com/onnx-ebm/onnx-ebm/graphs"
 	"github.com/onnx-ebm/onnx-ebm/models"
+	"github.com/onnx-ebm/onnx-ebm/runtime"
 
 	"github.com/onnx-ebm/onnx-ebm/samplers/rng"
 )
@@ -80,4 +82,41 @@ func TestCost(t *testing.T) {
 			require.LessOrEqual(t, q.cost, q.bound, "%s: %s", m.name, q.name)
 		}
 	}
+}
+
+// TestCostInTime reports how long ONNX Runtime takes for what TestCost counts, in units of those operations at the rate of a large matrix product.
+func TestCostInTime(t *testing.T) {
+	rt := openRuntime(t)
+	b := graphs.NewBuilder("product")
+	x := b.Input("x", graphs.Float32, graphs.Shape{graphs.Symbol("N"), graphs.Static(512)})
+	y := b.Op("MatMul", nil, x, b.Const(graphs.NewTensor(make([]float32, 512*512), 512, 512)))
+	product, err := b.Graph(graphs.Output{Name: "y", Value: y})
+	require.NoError(t, err)
+	const n = 512
+	rate := graphs.FLOPs(product, n) / least(t, load(t, rt, product, []int64{512}, n)).Seconds()
+	t.Logf("a product of 512×512 matrices: %.0f GFLOP/s", rate/1e9)
+	for _, m := range costed {
+		g, err := models.Network(m.text, m.item, rng.NewKey(1))
+		require.NoError(t, err)
+		for _, w := range []gradients.Want{gradients.Gradient, gradients.HVP} {
+			d, err := gradients.Derive(g, w)
+			require.NoError(t, err)
+			d, err = gradients.Finalize(d, derivedOpset)
+			require.NoError(t, err)
+			const rows = 16
+			took := least(t, load(t, rt, d, m.item, rows))
+			t.Logf("%s, %s: %v for %d rows, %.1f times the products alone", m.name, d.Outputs[0].Name, took, rows, took.Seconds()*rate/graphs.FLOPs(d, rows))
+		}
+	}
+}
+
+// least is the shortest of several runs.
+func least(t *testing.T, b *runtime.Binding) time.Duration {
+	best := time.Hour
+	for start := time.Now(); time.Since(start) < 500*time.Millisecond; {
+		t0 := time.Now()
+		require.NoError(t, b.Run(t.Context()))
+		best = min(best, time.Since(t0))
+	}
+	return best
 }

@@ -177,7 +177,7 @@ func checkLight(t *testing.T, rt *runtime.Runtime, name string, model []byte) {
 		require.NoError(t, err)
 		return out[gradients.GradientName].F
 	}
-	const hv = 1e-6 // and one pixel: a kink of any of millions of units on the way would count as curvature
+	const hv = 5e-6 // and one pixel: a kink of any of millions of units on the way would count as curvature
 	up, down := gradient(hv), gradient(-hv)
 	out, err := graphs.Evaluate(all, map[string]*graphs.Array{"x": {DType: graphs.Float32, Dims: dims, F: x}, "v": {DType: graphs.Float32, Dims: dims, F: v}})
 	require.NoError(t, err)
