@@ -523,5 +523,8 @@ func perItem(b *graphs.Builder, e, x *graphs.Value) (*graphs.Value, error) {
 	if d := e.Shape()[0]; d.IsStatic() && d != x.Shape()[0] {
 		return nil, fmt.Errorf("the energy has %v values whatever the batch size: its rows are mixed, so it is no energy of one item", d)
 	}
-	return e, nil
+	if d := e.Shape()[0]; !d.IsStatic() && d != x.Shape()[0] { // through sizes that cannot be followed: one value a row, or the run fails
+		e = b.Op("Reshape", nil, e, b.Op("Shape", graphs.Attrs{"start": int64(0), "end": int64(1)}, x))
+	}
+	return e, b.Err()
 }

@@ -485,7 +485,19 @@ func forwardPerRow(f *forward, n *graphs.Node, in []jet) []jet {
 	if (n.Op == "Conv" || n.Op == "ConvTranspose") && len(rest) == 2 {
 		rest = rest[:1]
 	}
-	apply := func(t *Value) *Value { return f.Op(n.Op, n.Attrs, append([]*Value{t}, rest...)...) }
+	attrs := n.Attrs
+	if n.Op == "Resize" && n.Input(3) != nil && attrs["axes"] == nil { // sizes name the rows too
+		behind := make([]int64, x.v.Rank()-1)
+		for i := range behind {
+			behind[i] = int64(i + 1)
+		}
+		attrs, rest = maps.Clone(attrs), slices.Clone(rest)
+		if attrs == nil {
+			attrs = graphs.Attrs{}
+		}
+		attrs["axes"], rest[2] = behind, f.Op("Slice", nil, rest[2], f.Ints(1), f.Ints(int64(x.v.Rank())))
+	}
+	apply := func(t *Value) *Value { return f.Op(n.Op, attrs, append([]*Value{t}, rest...)...) }
 	item := x.v.Shape()[1:]
 	if !item.IsStatic() || !y.Shape()[1:].IsStatic() {
 		return nil

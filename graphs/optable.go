@@ -71,7 +71,7 @@ func init() {
 	}
 	addOps(
 		OpInfo{Name: "Pow", Since: 15, MinIn: 2, MaxIn: 2, MaxOut: 1, Infer: inferBroadcast},
-		OpInfo{Name: "Mod", Since: 13, MinIn: 2, MaxIn: 2, MaxOut: 1, Infer: inferBroadcast},
+		OpInfo{Name: "Mod", Since: 13, MinIn: 2, MaxIn: 2, MaxOut: 1, Infer: inferMod},
 		OpInfo{Name: "PRelu", Since: 16, MinIn: 2, MaxIn: 2, MaxOut: 1, Infer: inferSame},
 		OpInfo{Name: "Clip", Since: 13, MinIn: 1, MaxIn: 3, MaxOut: 1, Infer: inferSame},
 		OpInfo{Name: "Cast", Since: 13, MinIn: 1, MaxIn: 1, MaxOut: 1, Infer: inferCast},
