@@ -54,6 +54,7 @@ func FuzzInfer(f *testing.F) {
 		protoModel(18, vector, "y", protoNode("Constant", "", "s", huge), protoNode("ConstantOfShape", "s", "b", nil), protoNode("Add", "b b", "y", nil)),
 		protoModel(18, vector, "y", protoNode("Constant", "", "s", huge), protoNode("Expand", "x s", "y", nil)),
 		protoModel(18, vector, "y", protoNode("Constant", "", "s", huge), protoNode("Tile", "x s", "a", nil), protoNode("Concat", "a a", "b", Attrs{"axis": int64(0)}), protoNode("Reshape", "b s", "y", nil)),
+		protoModel(11, vector, "y", protoNode("Reshape", "x", "a", nil), protoNode("Softmax", "a", "y", nil)),
 		protoModel(13, vector, "y", protoNode("Conv", "x x", "y", Attrs{"strides": []int64{0, 0}, "pads": []int64{-1, 1 << 60}})),
 	} {
 		f.Add(encodeProto(f, m))
