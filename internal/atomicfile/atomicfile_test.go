@@ -107,6 +107,9 @@ func TestLinkStaysALink(t *testing.T) {
 func TestDeviceIsNotReplaced(t *testing.T) {
 	before, err := os.Stat(os.DevNull)
 	require.NoError(t, err)
+	if before.Mode()&os.ModeDevice == 0 {
+		t.Skip("this machine's null device is an ordinary file")
+	}
 	require.NoError(t, Write(os.DevNull, text("gone")))
 	after, err := os.Stat(os.DevNull)
 	require.NoError(t, err)
