@@ -86,7 +86,13 @@ func gemmAddend(b *Builder, n *Node, single func(int) bool) *Value {
 		case is(p, "MatMul") && p.Node.In[0].Rank() == 2 && p.Node.In[1].Rank() == 2:
 			return b.Op("Gemm", nil, p.Node.In[0], p.Node.In[1], c)
 		case is(p, "Gemm") && len(p.Node.In) == 2:
-			return b.Op("Gemm", p.Node.Attrs, p.Node.In[0], p.Node.In[1], c)
+			attrs := Attrs{"beta": float32(1)} // beta meant nothing without an addend
+			for k, v := range p.Node.Attrs {
+				if k != "beta" {
+					attrs[k] = v
+				}
+			}
+			return b.Op("Gemm", attrs, p.Node.In[0], p.Node.In[1], c)
 		}
 	}
 	return nil
