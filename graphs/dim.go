@@ -265,6 +265,12 @@ func (d Dim) constant() (int64, bool) {
 	return n, err == nil && d.Sym != ""
 }
 
+// subtracts reports whether d, an element of shape arithmetic, may be negative for what its expression shows.
+func (d Dim) subtracts() bool {
+	p, ok := d.poly()
+	return !ok || slices.ContainsFunc(p, func(t term) bool { return t.coef < 0 })
+}
+
 // nonNegative reports whether d is at least 0 for all values of its symbols, which are extents.
 func (d Dim) nonNegative() bool {
 	p, ok := d.poly()

@@ -100,6 +100,9 @@ func gemmAddend(b *Builder, n *Node, single func(int) bool) *Value {
 
 // scaleGemm: a scalar factor of a product of matrices is its alpha.
 func scaleGemm(b *Builder, n *Node, single func(int) bool) *Value {
+	if n.Out[0].Type.DType != Float32 { // alpha is one
+		return nil
+	}
 	for i := range 2 {
 		c, ok := scalar(n.In[1-i])
 		p := n.In[i]

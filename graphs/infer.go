@@ -29,6 +29,9 @@ func infer(n *Node) error {
 			return fmt.Errorf("graphs: %s: its operands give a result of negative extent", n.Label())
 		}
 		v.Type = mergeTypes(v.Type, declared[i])
+		if v.Rank() > 1 { // elements are those of a scalar or a vector
+			v.Ints = nil
+		}
 	}
 	return nil
 }
@@ -191,7 +194,7 @@ func equalElements(a, b Dim) Dim {
 	}
 	x, okX := a.constant()
 	y, okY := b.constant()
-	if okX && okY || okX && x < 0 || okY && y < 0 {
+	if okX && okY || okX && x < 0 && !b.subtracts() || okY && y < 0 && !a.subtracts() {
 		return Static(0)
 	}
 	return UnknownDim

@@ -12,7 +12,7 @@ type Pass struct {
 // to compute what is constant, to share what is equal and to rewrite by algebra, in one sweep, since each feeds the others; to merge nodes by who
 // uses them; and to drop what nobody uses.
 var Passes = []Pass{
-	{"simplify", rebuildWith(simplifying)},
+	{"simplify", func(g *Graph) (*Graph, error) { return rebuild(g, simplifying) }},
 	{"fuse", fuse},
 	{"deadcode", deadCode},
 }
@@ -56,10 +56,6 @@ func (s ruleSet) apply(b *Builder, n *Node) []*Value {
 		}
 	}
 	return nil
-}
-
-func rebuildWith(rules ruleSet) func(*Graph) (*Graph, error) {
-	return func(g *Graph) (*Graph, error) { return rebuild(g, rules) }
 }
 
 func rebuild(g *Graph, rules ruleSet) (*Graph, error) {

@@ -156,6 +156,9 @@ func mulScalars(b *Builder, n *Node) []*Value {
 		}
 		other := n.In[1-i]
 		if d, ok := scalar(other); ok && other.Rank() <= x.Rank() {
+			if !ordinary(c * d) {
+				continue
+			}
 			return only(scale(b, x, c*d))
 		}
 		if other.IsConst() {
@@ -177,6 +180,11 @@ func scaled(v *Value) (x *Value, c float64, ok bool) {
 		}
 	}
 	return nil, 0, false
+}
+
+// ordinary reports whether a merged factor is neither lost nor infinite in float32 where its parts were not.
+func ordinary(c float64) bool {
+	return c == 0 || math.Abs(c) > 1e-37 && math.Abs(c) < 1e38
 }
 
 func scale(b *Builder, x *Value, c float64) *Value {
@@ -209,7 +217,7 @@ func divConst(b *Builder, n *Node) []*Value {
 	if !n.Out[0].Type.DType.IsFloat() {
 		return nil
 	}
-	if c, ok := scalar(n.In[1]); ok && c != 0 && keepsType(n, n.In[0]) {
+	if c, ok := scalar(n.In[1]); ok && c != 0 && ordinary(1/c) && keepsType(n, n.In[0]) {
 		return only(scale(b, n.In[0], 1/c))
 	}
 	if is(n.In[0], "Neg") {
@@ -288,8 +296,8 @@ func firstOfOne(_ *Builder, n *Node) []*Value {
 
 // concatEmpty drops operands without elements.
 func concatEmpty(b *Builder, n *Node) []*Value {
-	a, err := Axis(n.Int("axis", 0), n.Out[0].Rank())
-	if err != nil {
+	a, err := Axis(n.Int("axis", 0), n.In[0].Rank())
+	if err != nil || slices.ContainsFunc(n.In, func(v *Value) bool { return v.Rank() != n.In[0].Rank() }) {
 		return nil
 	}
 	full := slices.DeleteFunc(slices.Clone(n.In), func(v *Value) bool { return v.Shape()[a].Is(0) })
@@ -470,9 +478,14 @@ func expandSame(_ *Builder, n *Node) []*Value {
 	return nil
 }
 
+// expandTwice needs the outer target alone where that gives the same extents: it may leave axes to the inner one.
 func expandTwice(b *Builder, n *Node) []*Value {
-	if is(n.In[0], "Expand") && n.In[0].Rank() == n.Out[0].Rank() {
-		return only(b.Op("Expand", nil, n.In[0].Node.In[0], n.In[1]))
+	if !is(n.In[0], "Expand") {
+		return nil
+	}
+	x := n.In[0].Node.In[0]
+	if s, err := x.Shape().Broadcast(shapeFromElements(n.In[1])); err == nil && s.Same(n.Out[0].Shape()) {
+		return only(b.Op("Expand", nil, x, n.In[1]))
 	}
 	return nil
 }

@@ -232,7 +232,8 @@ func (m *maker) step() {
 		in := []*Value{x, m.float(), m.float()}[:2+m.IntN(2)]
 		m.add(1, "Gemm", Attrs{"transA": bit(), "transB": bit(), "alpha": pickOf(m, []float32{1, 2}), "beta": pickOf(m, []float32{0, 1, -1})}, in...)
 	case 23:
-		m.add(1, pickOf(m, []string{"Greater", "Equal", "LessOrEqual"}), nil, x, m.float())
+		// of values that no rewrite rounds differently
+		m.add(1, pickOf(m, []string{"Greater", "Equal", "LessOrEqual"}), nil, pickOf(m, m.floats[:6]), pickOf(m, []*Value{m.number(), pickOf(m, m.floats[:6])}))
 		m.selection(x)
 	}
 	m.integers()
