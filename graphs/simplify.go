@@ -594,7 +594,7 @@ func reduceNothing(b *Builder, n *Node) []*Value {
 	return only(b.Op("Squeeze", nil, n.In[0], b.Ints(list...)))
 }
 
-// reduceSumTwice merges two sums that keep their axes.
+// reduceSumTwice merges a sum with one that keeps its axes; where the outer sum drops axes, it must drop those of the inner one too.
 func reduceSumTwice(b *Builder, n *Node) []*Value {
 	x := n.In[0]
 	if !is(x, "ReduceSum") || x.Node.Int("keepdims", 1) == 0 {
@@ -605,13 +605,19 @@ func reduceSumTwice(b *Builder, n *Node) []*Value {
 	if !ok1 || !ok2 {
 		return nil
 	}
+	keep := n.Int("keepdims", 1)
 	axes := []int64{}
 	for i := range x.Rank() {
-		if slices.Contains(outer, i) || slices.Contains(inner, i) {
-			axes = append(axes, int64(i))
+		drops := slices.Contains(outer, i)
+		if !drops && !slices.Contains(inner, i) {
+			continue
 		}
+		if !drops && keep == 0 {
+			return nil
+		}
+		axes = append(axes, int64(i))
 	}
-	return only(b.Op("ReduceSum", Attrs{"keepdims": n.Int("keepdims", 1)}, x.Node.In[0], b.Ints(axes...)))
+	return only(b.Op("ReduceSum", Attrs{"keepdims": keep}, x.Node.In[0], b.Ints(axes...)))
 }
 
 // reduceScaled sums first and scales the smaller result.
