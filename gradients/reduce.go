@@ -14,7 +14,8 @@ func init() {
 		// exp(x−y), which is the softmax; a row of −∞ has y = −∞ and weight 0
 		"ReduceLogSumExp": reduction(func(c *Context, g, x, y *Value, axes []int) *Value {
 			low := c.FloatLike(y, -3e38)
-			return c.mul(g, c.Op("Exp", nil, c.sub(x, c.Op("Max", nil, y, low))))
+			safe := c.Op("Where", nil, c.Op("Less", nil, y, low), low, y)
+			return c.mul(g, c.Op("Exp", nil, c.sub(x, safe)))
 		}),
 		// x/‖x‖, 0 at 0
 		"ReduceL2": reduction(func(c *Context, g, x, y *Value, axes []int) *Value {
