@@ -18,7 +18,8 @@ type Analytic struct {
 	Dim   int           // D
 
 	Energy   func(x []float64) float64 // E(x) of one point
-	Gradient func(dst, x []float64)    // ∇E(x) of one point into dst
+	Gradient func(dst, x []float64)    // ∇E(x) of one point into dst [D]
+	Hessian  func(dst, x []float64)    // ∇²E(x) of one point into dst [D·D]
 
 	Minima    []Minimum     // the global minima
 	LogZ      float64       // log ∫exp(−E), where LogZKnown

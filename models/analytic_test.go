@@ -51,6 +51,8 @@ func specimens(t testing.TB) []specimen {
 		{"builtin:banana:dim=4:curvature=0.1:std=2", 3},
 		{"builtin:funnel", 3},
 		{"builtin:funnel:dim=10:std=2", 2},
+		{"builtin:funnel-noncentered", 3},
+		{"builtin:funnel-noncentered:dim=10:std=2", 3},
 		{"builtin:many-well", 2},
 		{"builtin:many-well:dim=32", 2},
 		{"builtin:rings", 2},
@@ -121,13 +123,15 @@ func TestGraphsAgreeWithClosedForms(t *testing.T) {
 			const n = 20
 			x, v := points(n, a.Dim, s.reach), points(n, a.Dim, 1)
 			out := run(t, g, gradients.Energy|gradients.Gradient|gradients.HVP, []int{n, a.Dim}, x, v)
+			h := make([]float64, a.Dim*a.Dim)
 			for i := range n {
 				at := func(f []float64) []float64 { return f[i*a.Dim : (i+1)*a.Dim] }
 				require.Less(t, relative([]float64{a.Energy(at(x))}, out["energy"].F[i:i+1]), 1e-12, "energy of %v", at(x))
 				g := make([]float64, a.Dim)
 				a.Gradient(g, at(x))
 				require.Less(t, relative(g, at(out["gradient"].F)), 1e-12, "gradient at %v", at(x))
-				require.Less(t, relative(differences(a, at(x), at(v)), at(out["hvp"].F)), 1e-7, "hvp at %v", at(x))
+				a.Hessian(h, at(x))
+				require.Less(t, relative(times(h, at(v)), at(out["hvp"].F)), 1e-12, "hvp at %v", at(x))
 			}
 		})
 	}
@@ -173,6 +177,36 @@ func TestClosedFormGradients(t *testing.T) {
 			require.Less(t, relative(g, numeric), 1e-7, "%s at %v", s.text, p)
 		}
 	}
+}
+
+// The closed-form Hessians are symmetric and agree with central differences of the closed-form gradients.
+func TestClosedFormHessians(t *testing.T) {
+	for _, s := range specimens(t) {
+		a := builtin(t, s.text)
+		x, d := points(5, a.Dim, s.reach), a.Dim
+		for i := range 5 {
+			p := x[i*d : (i+1)*d]
+			h := filled(d*d, math.NaN())
+			a.Hessian(h, p)
+			for j := range d {
+				unit := make([]float64, d)
+				unit[j] = 1
+				require.Less(t, relative(h[j*d:(j+1)*d], differences(a, p, unit)), 1e-7, "%s at %v", s.text, p)
+				for k := range j {
+					require.InDelta(t, h[j*d+k], h[k*d+j], 1e-12*(1+math.Abs(h[j*d+k])), s.text)
+				}
+			}
+		}
+	}
+}
+
+// times is H·v.
+func times(h, v []float64) []float64 {
+	out := make([]float64, len(v))
+	for i := range out {
+		out[i] = dot(h[i*len(v):(i+1)*len(v)], v)
+	}
+	return out
 }
 
 // differences is ∇²E·v by central differences of the closed-form gradient, of fourth order.
@@ -296,6 +330,10 @@ func TestPublishedAnswers(t *testing.T) {
 	require.InDelta(t, 9.487736, funnel.Std[9], 1e-6)
 	require.Zero(t, funnel.LogZ)
 
+	straight := builtin(t, "builtin:funnel-noncentered:dim=10")
+	require.Equal(t, []float64{3, 1, 1, 1, 1, 1, 1, 1, 1, 1}, straight.Std)
+	require.Zero(t, straight.LogZ)
+
 	schools := builtin(t, "builtin:eight-schools")
 	want := []float64{4.39682, .80214, 6.2119, 4.9402, 3.9270, 4.7571, 3.6155, 4.0426, 6.2967, 4.8543}
 	for i, m := range want {
@@ -394,14 +432,18 @@ func TestDrawsAreReproducible(t *testing.T) {
 	require.Error(t, err)
 }
 
-// At the cones of ackley and rings the gradient is 0, and no derivative is NaN.
+// At the cones of ackley and rings the gradient is 0, and no derivative of graph or closed form is NaN.
 func TestConesAreSafe(t *testing.T) {
 	for _, text := range []string{"builtin:ackley:dim=3", "builtin:rings:dim=3", "builtin:rings:dim=3:radii=1"} {
 		a := builtin(t, text)
 		x, v := make([]float64, 3), []float64{1, 2, 3}
 		out := run(t, a.Graph, gradients.Energy|gradients.Gradient|gradients.HVP, []int{1, 3}, x, v)
 		require.Equal(t, make([]float64, 3), out["gradient"].F, text)
-		for _, h := range out["hvp"].F {
+		g, h := filled(3, math.NaN()), filled(9, math.NaN())
+		a.Gradient(g, x)
+		require.Equal(t, make([]float64, 3), g, text)
+		a.Hessian(h, x)
+		for _, h := range append(h, out["hvp"].F...) {
 			require.False(t, math.IsNaN(h) || math.IsInf(h, 0), text)
 		}
 		require.InDelta(t, a.Energy(x), out["energy"].F[0], 1e-5, text)

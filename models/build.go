@@ -100,6 +100,16 @@ func dot(a, b []float64) float64 {
 	return s
 }
 
+// addOuter is dst ← dst + by·vvᵀ, dst [D·D].
+func addOuter(dst []float64, by float64, v []float64) {
+	for i, s := range v {
+		row := dst[i*len(v) : (i+1)*len(v)]
+		for j, t := range v {
+			row[j] += by * s * t
+		}
+	}
+}
+
 func filled(n int, v float64) []float64 {
 	out := make([]float64, n)
 	for i := range out {

@@ -135,6 +135,16 @@ func sum(weights []float64, terms []*Analytic) (*Analytic, error) {
 			}
 		}
 	}
+	s.Hessian = func(dst, x []float64) {
+		h := make([]float64, len(dst))
+		clear(dst)
+		for i, t := range terms {
+			t.Hessian(h, x)
+			for j := range dst {
+				dst[j] += weights[i] * h[j]
+			}
+		}
+	}
 	s.build = func(b *graphs.Builder, x *graphs.Value) *graphs.Value {
 		var e *graphs.Value
 		for i, t := range terms {

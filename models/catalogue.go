@@ -51,6 +51,10 @@ func catalogue() map[string]definition {
 			"−log[ N(x₁; 0, s²) · Π N(xᵢ; 0, exp(x₁)) ]", []string{"dim=2", "std=3"},
 			"Neal's; N(mean, variance); normalised", funnel,
 		},
+		"funnel-noncentered": {
+			"−log[ N(x₁; 0, s²) · Π N(zᵢ; 0, 1) ]", []string{"dim=2", "std=3"},
+			"x = (x₁, z₂…z_D) with zᵢ = xᵢ·exp(−x₁/2) of the funnel; normalised", funnelNoncentred,
+		},
 		"many-well": {"Σ_{i odd} (xᵢ⁴ − 6xᵢ² − ½xᵢ) + Σ_{i even} ½xᵢ²", []string{"dim=2"}, "dim is even", manyWell},
 		"rings": {
 			"−log Σₖ exp(−(‖x‖−rₖ)²/2s²)", []string{"dim=2", "radii=1,2", "std=0.125"}, "", rings,

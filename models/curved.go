@@ -31,6 +31,14 @@ func banana(s *spec.Spec) (*Analytic, error) {
 		v := straight(x)
 		dst[0], dst[1] = x[0]/(std*std)-2*bend*x[0]*v, v
 	}
+	a.Hessian = func(dst, x []float64) {
+		clear(dst)
+		for i := 1; i < dim; i++ {
+			dst[i*dim+i] = 1
+		}
+		dst[0] = 1/(std*std) + 4*bend*bend*x[0]*x[0] - 2*bend*straight(x)
+		dst[1], dst[dim] = -2*bend*x[0], -2*bend*x[0]
+	}
 	a.build = func(b *graphs.Builder, x *graphs.Value) *graphs.Value {
 		widths, bends, offset := filled(dim, 1), make([]float64, dim), make([]float64, dim)
 		widths[0], bends[1], offset[1] = 1/std, -bend, bend*std*std
@@ -72,6 +80,15 @@ func funnel(s *spec.Spec) (*Analytic, error) {
 			dst[i] = x[i] * precision
 		}
 	}
+	a.Hessian = func(dst, x []float64) {
+		precision := math.Exp(-x[0])
+		clear(dst)
+		dst[0] = 1/(std*std) + 0.5*dot(x[1:], x[1:])*precision
+		for i := 1; i < dim; i++ {
+			dst[i], dst[i*dim] = -x[i]*precision, -x[i]*precision
+			dst[i*dim+i] = precision
+		}
+	}
 	a.build = func(b *graphs.Builder, x *graphs.Value) *graphs.Value {
 		parts := b.Ops("Split", 2, graphs.Attrs{"axis": int64(1)}, x, b.Ints(1, int64(dim-1)))
 		v := parts[0]
@@ -90,7 +107,18 @@ func funnel(s *spec.Spec) (*Analytic, error) {
 	return a, nil
 }
 
-// rings is −log Σₖ exp(−(‖x‖−rₖ)²/2s²): shells about the origin.
+// funnelNoncentred is the funnel in zᵢ = xᵢ·exp(−x₁/2): independent normals, x₁ ~ N(0, s²) and the rest N(0, 1).
+func funnelNoncentred(s *spec.Spec) (*Analytic, error) {
+	dim, std := dimension(s, 2, 2), s.Positive("std", 3)
+	if err := s.Done(); err != nil {
+		return nil, err
+	}
+	variances := filled(dim, 1)
+	variances[0] = std * std
+	return normalised(diagonalGaussian(make([]float64, dim), variances)), nil
+}
+
+// rings is −log Σₖ exp(−(‖x‖−rₖ)²/2s²): shells about the origin, where it has a cone whose derivatives are taken as 0.
 func rings(s *spec.Spec) (*Analytic, error) {
 	dim, radii, std := dimension(s, 2, 1), numbers(s, "radii", 1, 2), s.Positive("std", 0.125)
 	largest := 0.0
@@ -122,6 +150,15 @@ func rings(s *spec.Spec) (*Analytic, error) {
 		}
 		return d
 	}
+	bend := func(r float64) float64 { // of radial: 1/s² − the variance of (r−rₖ)/s² over the shells
+		l, d := logits(r), slope(r)
+		total, variance := logSumExpOf(l), 0.0
+		for k, c := range radii {
+			t := (r-c)/(std*std) - d
+			variance += math.Exp(l[k]-total) * t * t
+		}
+		return 1/(std*std) - variance
+	}
 	a := &Analytic{Dim: dim, Mean: make([]float64, dim)}
 	a.Energy = func(x []float64) float64 { return radial(math.Sqrt(dot(x, x))) }
 	a.Gradient = func(dst, x []float64) {
@@ -131,6 +168,17 @@ func rings(s *spec.Spec) (*Analytic, error) {
 			d := slope(r) / r
 			for i, t := range x {
 				dst[i] = d * t
+			}
+		}
+	}
+	a.Hessian = func(dst, x []float64) { // u″·nnᵀ + u′/r·(I − nnᵀ) with n = x/r
+		r := math.Sqrt(dot(x, x))
+		clear(dst)
+		if r > 0 {
+			across := slope(r) / r
+			addOuter(dst, (bend(r)-across)/(r*r), x)
+			for i := range dim {
+				dst[i*dim+i] += across
 			}
 		}
 	}

@@ -80,6 +80,12 @@ func diagonalGaussian(mean, v []float64) *Analytic {
 			dst[i] = (x[i] - mean[i]) / v[i]
 		}
 	}
+	a.Hessian = func(dst, _ []float64) {
+		clear(dst)
+		for i := range v {
+			dst[i*dim+i] = 1 / v[i]
+		}
+	}
 	a.build = func(b *graphs.Builder, x *graphs.Value) *graphs.Value {
 		d := centred(b, x, mean)
 		if isotropic {
@@ -119,6 +125,15 @@ func denseGaussian(mean []float64, chol *mat.Cholesky) *Analytic {
 		_ = chol.SolveVecTo(mat.NewVecDense(dim, dst), d)
 	}
 	a.Gradient = solve
+	a.Hessian = func(dst, _ []float64) { // Σ⁻¹ = L⁻ᵀL⁻¹
+		var product mat.SymDense
+		product.SymOuterK(1, inverse.T())
+		for i := range dim {
+			for j := range dim {
+				dst[i*dim+j] = product.At(i, j)
+			}
+		}
+	}
 	a.Energy = func(x []float64) float64 {
 		p := make([]float64, dim)
 		solve(p, x)
@@ -148,6 +163,18 @@ func denseGaussian(mean []float64, chol *mat.Cholesky) *Analytic {
 			x[i] = sum
 		}
 	}
+	return a
+}
+
+// normalised adds log Z to an energy, so that exp(−E) is a density.
+func normalised(a *Analytic) *Analytic {
+	energy, build, logZ := a.Energy, a.build, a.LogZ
+	a.Energy = func(x []float64) float64 { return energy(x) + logZ }
+	a.build = func(b *graphs.Builder, x *graphs.Value) *graphs.Value { return shift(b, build(b, x), logZ) }
+	for i := range a.Minima {
+		a.Minima[i].Energy += logZ
+	}
+	a.setLogZ(0)
 	return a
 }
 

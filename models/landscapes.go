@@ -30,6 +30,16 @@ func rosenbrock(s *spec.Spec) (*Analytic, error) {
 			dst[i+1] += 2 * k * v
 		}
 	}
+	a.Hessian = func(dst, x []float64) {
+		clear(dst)
+		for i := range dim - 1 {
+			v := x[i+1] - x[i]*x[i]
+			dst[i*dim+i] += 4*k*(2*x[i]*x[i]-v) + 2
+			dst[i*dim+i+1] = -4 * k * x[i]
+			dst[(i+1)*dim+i] = -4 * k * x[i]
+			dst[(i+1)*dim+i+1] = 2 * k
+		}
+	}
 	a.build = func(b *graphs.Builder, x *graphs.Value) *graphs.Value {
 		head := b.Op("Slice", nil, x, b.Ints(0), b.Ints(int64(dim-1)), b.Ints(1))
 		tail := b.Op("Slice", nil, x, b.Ints(1), b.Ints(int64(dim)), b.Ints(1))
@@ -58,7 +68,8 @@ func (a *Analytic) rosenbrockPlane(c, k float64) {
 	}
 }
 
-// ackley is −a·exp(−b·r) − exp(Σcos(cx)/D) + a + e with r = √(Σx²/D) (Ackley 1987). It has a cone at 0, where the gradient is taken as 0.
+// ackley is −a·exp(−b·r) − exp(Σcos(cx)/D) + a + e with r = √(Σx²/D) (Ackley 1987). It has a cone at 0, whose derivatives there are taken
+// as 0.
 func ackley(s *spec.Spec) (*Analytic, error) {
 	dim, height, decay, freq := dimension(s, 2, 1), s.Float("a", 20), s.Float("b", 0.2), s.Float("c", 2*math.Pi)
 	if err := s.Done(); err != nil {
@@ -88,6 +99,23 @@ func ackley(s *spec.Spec) (*Analytic, error) {
 			if r > 0 {
 				dst[i] += decay * hill * t / (n * r)
 			}
+		}
+	}
+	a.Hessian = func(dst, x []float64) {
+		r, hill, ripple := parts(x)
+		clear(dst)
+		wave := make([]float64, dim)
+		for i, t := range x {
+			sin, cos := math.Sincos(freq * t)
+			wave[i] = freq * sin / n
+			dst[i*dim+i] = ripple * freq * freq * cos / n
+			if r > 0 {
+				dst[i*dim+i] += decay * hill / (n * r)
+			}
+		}
+		addOuter(dst, -ripple, wave)
+		if r > 0 {
+			addOuter(dst, -decay*hill*(decay+1/r)/(n*n*r*r), x)
 		}
 	}
 	a.build = func(b *graphs.Builder, x *graphs.Value) *graphs.Value {
@@ -123,6 +151,11 @@ func himmelblau(s *spec.Spec) (*Analytic, error) {
 	a.Gradient = func(dst, x []float64) {
 		u, v := x[0]*x[0]+x[1]-11, x[0]+x[1]*x[1]-7
 		dst[0], dst[1] = 4*u*x[0]+2*v, 2*u+4*v*x[1]
+	}
+	a.Hessian = func(dst, x []float64) {
+		u, v := x[0]*x[0]+x[1]-11, x[0]+x[1]*x[1]-7
+		dst[0], dst[3] = 4*u+8*x[0]*x[0]+2, 4*v+8*x[1]*x[1]+2
+		dst[1], dst[2] = 4*(x[0]+x[1]), 4*(x[0]+x[1])
 	}
 	a.build = func(b *graphs.Builder, x *graphs.Value) *graphs.Value {
 		swapped := b.Op("MatMul", nil, x, row(b, x, []float64{0, 1, 1, 0}, 2, 2))

@@ -110,6 +110,24 @@ func mixture(means, weights []float64, k, dim int, std float64) *Analytic {
 			}
 		}
 	}
+	// With rᵢ = (x−μᵢ)/s² and p the posterior of the components: I/s² − Cov_p(r).
+	a.Hessian = func(dst, x []float64) {
+		l := logits(x)
+		total := logSumExpOf(l)
+		g, r := make([]float64, dim), make([]float64, dim)
+		a.Gradient(g, x)
+		clear(dst)
+		for i := range l {
+			p := math.Exp(l[i] - total)
+			for j, m := range at(i) {
+				r[j] = (x[j]-m)/(std*std) - g[j]
+			}
+			addOuter(dst, -p, r)
+		}
+		for j := range dim {
+			dst[j*dim+j] += 1 / (std * std)
+		}
+	}
 	a.build = func(b *graphs.Builder, x *graphs.Value) *graphs.Value {
 		offset := constant
 		if equal {

@@ -67,6 +67,20 @@ func eightSchools(s *spec.Spec) (*Analytic, error) {
 			dst[2+i] = d + (theta-schoolEffects[i])/(schoolErrors[i]*schoolErrors[i])
 		}
 	}
+	a.Hessian = func(dst, x []float64) {
+		mu, l := x[0], x[1]
+		precision, cauchy := math.Exp(-2*l), logistic1(tauArgument(l))
+		h := bordered(dst)
+		h.mu = 1.0/(schoolsScale*schoolsScale) + schools*precision
+		h.tau = 4 * cauchy * (1 - cauchy)
+		for i, theta := range x[2:] {
+			d := (theta - mu) * precision
+			h.muTau += 2 * d
+			h.tau += 2 * d * (theta - mu)
+			h.school(i, -precision, -2*d, precision+1/(schoolErrors[i]*schoolErrors[i]))
+		}
+		h.finish()
+	}
 	a.build = func(b *graphs.Builder, x *graphs.Value) *graphs.Value {
 		mu, l, theta := schoolsParts(b, x)
 		d := b.Op("Mul", nil, b.Op("Sub", nil, theta, mu), b.Op("Exp", nil, b.Op("Neg", nil, l)))
@@ -104,6 +118,22 @@ func eightSchoolsNoncentered(s *spec.Spec) (*Analytic, error) {
 			dst[2+i] = z + r*tau
 		}
 	}
+	a.Hessian = func(dst, x []float64) {
+		mu, l := x[0], x[1]
+		tau, cauchy := math.Exp(l), logistic1(tauArgument(l))
+		h := bordered(dst)
+		h.mu = 1.0 / (schoolsScale * schoolsScale)
+		h.tau = 4 * cauchy * (1 - cauchy)
+		for i, z := range x[2:] {
+			precision := 1 / (schoolErrors[i] * schoolErrors[i])
+			r := (mu + tau*z - schoolEffects[i]) * precision
+			h.mu += precision
+			h.muTau += precision * tau * z
+			h.tau += precision*tau*z*tau*z + r*tau*z
+			h.school(i, precision*tau, precision*tau*tau*z+r*tau, 1+precision*tau*tau)
+		}
+		h.finish()
+	}
 	a.build = func(b *graphs.Builder, x *graphs.Value) *graphs.Value {
 		mu, l, z := schoolsParts(b, x)
 		theta := b.Op("Add", nil, b.Op("Mul", nil, z, b.Op("Exp", nil, l)), mu)
@@ -111,6 +141,29 @@ func eightSchoolsNoncentered(s *spec.Spec) (*Analytic, error) {
 	}
 	a.schoolsAnswers(true)
 	return a, nil
+}
+
+// schoolsHessian is a Hessian of (μ, log τ, eight effects) in which no two effects meet.
+type schoolsHessian struct {
+	dst            []float64 // [10·10]
+	mu, muTau, tau float64   // its corner
+}
+
+func bordered(dst []float64) *schoolsHessian {
+	clear(dst)
+	return &schoolsHessian{dst: dst}
+}
+
+// school sets the derivatives by the i-th effect and μ, log τ and itself.
+func (h *schoolsHessian) school(i int, mu, tau, self float64) {
+	j := 2 + i
+	h.dst[j], h.dst[j*schoolsDim] = mu, mu
+	h.dst[schoolsDim+j], h.dst[j*schoolsDim+1] = tau, tau
+	h.dst[j*schoolsDim+j] = self
+}
+
+func (h *schoolsHessian) finish() {
+	h.dst[0], h.dst[1], h.dst[schoolsDim], h.dst[schoolsDim+1] = h.mu, h.muTau, h.muTau, h.tau
 }
 
 func schoolsParts(b *graphs.Builder, x *graphs.Value) (mu, logTau, rest *graphs.Value) {
@@ -280,6 +333,17 @@ func regression(design []float64, n, p int, std float64) *Analytic {
 			for j, t := range r {
 				dst[j] += w * t
 			}
+		}
+	}
+	a.Hessian = func(dst, x []float64) {
+		clear(dst)
+		for j := range p {
+			dst[j*p+j] = 1 / (std * std)
+		}
+		for i := range n {
+			r := design[i*p : (i+1)*p]
+			w := logistic1(dot(r, x))
+			addOuter(dst, w*(1-w), r)
 		}
 	}
 	a.build = func(b *graphs.Builder, x *graphs.Value) *graphs.Value {

@@ -7,10 +7,10 @@ import (
 	"github.com/onnx-ebm/onnx-ebm/graphs"
 )
 
-// line is an energy u of one number, with its derivative. exp(−u) is negligible outside [lo, hi].
+// line is an energy u of one number, with its derivatives u′ and u″. exp(−u) is negligible outside [lo, hi].
 type line struct {
-	u, du  func(t float64) float64
-	lo, hi float64
+	u, du, ddu func(t float64) float64
+	lo, hi     float64
 }
 
 // cells of the trapezoidal rule, which converges geometrically for smooth integrands that vanish at both ends.
@@ -93,6 +93,12 @@ func product(dim int, lines []line, minimisers [][]float64) *Analytic {
 	a.Gradient = func(dst, x []float64) {
 		for i, t := range x {
 			dst[i] = lines[at(i)].du(t)
+		}
+	}
+	a.Hessian = func(dst, x []float64) {
+		clear(dst)
+		for i, t := range x {
+			dst[i*dim+i] = lines[at(i)].ddu(t)
 		}
 	}
 	a.draw = func(r *noise, x []float64) {

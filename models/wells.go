@@ -21,9 +21,10 @@ func doubleWell(s *spec.Spec) (*Analytic, error) {
 		minimisers = []float64{0}
 	}
 	a := product(dim, []line{{
-		u:  func(t float64) float64 { return h * (t*t - well*well) * (t*t - well*well) },
-		du: func(t float64) float64 { return 4 * h * t * (t*t - well*well) },
-		lo: -reach, hi: reach,
+		u:   func(t float64) float64 { return h * (t*t - well*well) * (t*t - well*well) },
+		du:  func(t float64) float64 { return 4 * h * t * (t*t - well*well) },
+		ddu: func(t float64) float64 { return 4 * h * (3*t*t - well*well) },
+		lo:  -reach, hi: reach,
 	}}, [][]float64{minimisers})
 	a.build = func(b *graphs.Builder, x *graphs.Value) *graphs.Value {
 		d := b.Op("Sub", nil, square(b, x), b.FloatLike(x, well*well))
@@ -39,9 +40,10 @@ func styblinskiTang(s *spec.Spec) (*Analytic, error) {
 		return nil, err
 	}
 	a := product(dim, []line{{
-		u:  func(t float64) float64 { return 0.5 * t * (t*(t*t-16) + 5) },
-		du: func(t float64) float64 { return t*(2*t*t-16) + 2.5 },
-		lo: -5, hi: 5,
+		u:   func(t float64) float64 { return 0.5 * t * (t*(t*t-16) + 5) },
+		du:  func(t float64) float64 { return t*(2*t*t-16) + 2.5 },
+		ddu: func(t float64) float64 { return 6*t*t - 16 },
+		lo:  -5, hi: 5,
 	}}, [][]float64{{-2.9035340277711770}})
 	a.build = func(b *graphs.Builder, x *graphs.Value) *graphs.Value {
 		return quartic(b, x, b.FloatLike(x, 0.5), b.FloatLike(x, -8), b.FloatLike(x, 2.5))
@@ -59,13 +61,15 @@ func manyWell(s *spec.Spec) (*Analytic, error) {
 		return nil, err
 	}
 	a := product(dim, []line{{
-		u:  func(t float64) float64 { return t * (t*(t*t-6) - 0.5) },
-		du: func(t float64) float64 { return t*(4*t*t-12) - 0.5 },
-		lo: -4, hi: 4,
+		u:   func(t float64) float64 { return t * (t*(t*t-6) - 0.5) },
+		du:  func(t float64) float64 { return t*(4*t*t-12) - 0.5 },
+		ddu: func(t float64) float64 { return 12 * (t*t - 1) },
+		lo:  -4, hi: 4,
 	}, {
-		u:  func(t float64) float64 { return 0.5 * t * t },
-		du: func(t float64) float64 { return t },
-		lo: -11, hi: 11,
+		u:   func(t float64) float64 { return 0.5 * t * t },
+		du:  func(t float64) float64 { return t },
+		ddu: func(float64) float64 { return 1 },
+		lo:  -11, hi: 11,
 	}}, [][]float64{{1.7525198623099465}, {0}})
 	a.build = func(b *graphs.Builder, x *graphs.Value) *graphs.Value {
 		c4, c2, c1 := make([]float64, dim), make([]float64, dim), make([]float64, dim)
@@ -86,9 +90,10 @@ func rastrigin(s *spec.Spec) (*Analytic, error) {
 	}
 	reach := math.Sqrt(negligible)
 	a := product(dim, []line{{
-		u:  func(t float64) float64 { return t*t + amplitude*(1-math.Cos(2*math.Pi*t)) },
-		du: func(t float64) float64 { return 2*t + 2*math.Pi*amplitude*math.Sin(2*math.Pi*t) },
-		lo: -reach, hi: reach,
+		u:   func(t float64) float64 { return t*t + amplitude*(1-math.Cos(2*math.Pi*t)) },
+		du:  func(t float64) float64 { return 2*t + 2*math.Pi*amplitude*math.Sin(2*math.Pi*t) },
+		ddu: func(t float64) float64 { return 2 + 4*math.Pi*math.Pi*amplitude*math.Cos(2*math.Pi*t) },
+		lo:  -reach, hi: reach,
 	}}, [][]float64{{0}})
 	a.build = func(b *graphs.Builder, x *graphs.Value) *graphs.Value {
 		sin := b.Op("Sin", nil, scale(b, x, math.Pi))

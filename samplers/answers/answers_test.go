@@ -140,7 +140,20 @@ func (k known) check(t *testing.T) {
 	}
 }
 
+// straightFunnel: x₁ ~ N(0, 9), and of what was the funnel, x = z·exp(x₁/2), logarithms, since its own moments are too large for averages:
+// log|z| has mean −(γ+log 2)/2 and variance π²/8.
+func straightFunnel() []statistic {
+	const mean = -(0.5772156649015329 + math.Ln2) / 2
+	logarithm := func(x []float32) float64 { return math.Log(math.Abs(float64(x[4]))) + float64(x[0])/2 }
+	return []statistic{
+		{"x₁", 0, coordinate(0)}, {"x₁²", 9, square(0, 0)}, {"z₂", 0, coordinate(1)}, {"z₁₀²", 1, square(9, 0)},
+		{"log|x₅|", mean, logarithm},
+		{"log²|x₅|", math.Pi*math.Pi/8 + 9.0/4, func(x []float32) float64 { d := logarithm(x) - mean; return d * d }},
+	}
+}
+
 var quick = []known{
+	{"funnel, non-centred", "builtin:funnel-noncentered:dim=10", nuts(0), samplers.Config{Chains: 8, Steps: 1100, BurnIn: 300}, 4, 2000, straightFunnel()},
 	{"eight schools, non-centred", "builtin:eight-schools-noncentered", nuts(0.9), samplers.Config{Chains: 8, Steps: 1100, BurnIn: 300}, 4, 2000, schools()},
 	{"bent Gaussian", "builtin:banana", nuts(0.98), samplers.Config{Chains: 64, Steps: 1400, BurnIn: 400}, 2, 2000,
 		[]statistic{{"x₀", 0, coordinate(0)}, {"x₁", 0, coordinate(1)}, {"x₀²", 100, square(0, 0)}}},
