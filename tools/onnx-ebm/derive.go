@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -40,7 +41,11 @@ func paramGradients(g *graphs.Graph) (*graphs.Graph, error) {
 	if err != nil {
 		return nil, err
 	}
-	return gradients.ParamGradients(e.Graph(), e.Graph().Params())
+	params := e.Graph().Params()
+	if len(params) == 0 {
+		return nil, errors.New("the energy has no parameters to derive gradients of; inspect lists a model's")
+	}
+	return gradients.ParamGradients(e.Graph(), params)
 }
 
 func derivativeNames() []string {

@@ -99,6 +99,12 @@ func TestDerivedParameterGradients(t *testing.T) {
 	}
 }
 
+func TestDerivedParameterGradientsNeedParameters(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pg.onnx")
+	fail(t, exitFailure, []string{"derive", "builtin:rosenbrock", "--what", "param-gradients", "-o", path}, "no parameters")
+	require.NoFileExists(t, path)
+}
+
 func TestImportModes(t *testing.T) {
 	dir := t.TempDir()
 	src := filepath.Join(dir, "src.onnx")
