@@ -9,6 +9,9 @@ import (
 type Array struct {
 	Shape []int
 	Data  []float32 // as many as the product of Shape
+
+	// Doubles are Data before rounding, where Doubles was asked for and the file holds float64.
+	Doubles []float64
 }
 
 // Rows is the extent of the leading axis: 1 for a scalar.
@@ -71,7 +74,7 @@ func count(shape []int) (int, error) {
 }
 
 // toC reorders Fortran-order data of the given shape in C order.
-func toC(data []float32, shape []int) []float32 {
+func toC[T float32 | float64](data []T, shape []int) []T {
 	if len(shape) < 2 || len(data) == 0 {
 		return data
 	}
@@ -82,7 +85,7 @@ func toC(data []float32, shape []int) []float32 {
 		stride[axis] = step
 		step *= d
 	}
-	out := make([]float32, len(data))
+	out := make([]T, len(data))
 	index := make([]int, len(shape))
 	position := 0
 	for i := range out {

@@ -98,6 +98,13 @@ func (d dtype) convertDoubles(dst []float32, raw []byte) int {
 	return bad
 }
 
+func (d dtype) appendDoubles(dst []float64, raw []byte) []float64 {
+	for ; len(raw) > 0; raw = raw[8:] {
+		dst = append(dst, math.Float64frombits(d.order.Uint64(raw)))
+	}
+	return dst
+}
+
 // convertInts handles integers and booleans. Float32 holds all integers up to
 // 2²⁴ and those beyond that have enough trailing zeros.
 func (d dtype) convertInts(dst []float32, raw []byte) int {

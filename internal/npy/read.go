@@ -11,11 +11,14 @@ import (
 // Option changes what is read.
 type Option func(*options)
 
-type options struct{ ints bool }
+type options struct{ ints, doubles bool }
 
 // Ints also accepts integers and booleans, as for labels. A value that float32
 // cannot hold exactly is an error.
 func Ints(o *options) { o.ints = true }
+
+// Doubles also keeps float64 values as they are.
+func Doubles(o *options) { o.doubles = true }
 
 func collect(opts []Option) (o options) {
 	for _, f := range opts {
@@ -84,8 +87,12 @@ func read(r io.Reader, size int64, opts options) (Array, error) {
 			return Array{}, err
 		}
 	}
-	data, err := h.readData(r, size >= 0)
-	if err != nil {
+	a := Array{Shape: h.shape}
+	var keep func(raw []byte)
+	if opts.doubles && h.dtype.kind == 'f' && h.dtype.size == 8 {
+		keep = func(raw []byte) { a.Doubles = h.dtype.appendDoubles(a.Doubles, raw) }
+	}
+	if a.Data, err = h.readData(r, size >= 0, keep); err != nil {
 		return Array{}, err
 	}
 	var extra [1]byte
@@ -93,9 +100,9 @@ func read(r io.Reader, size int64, opts options) (Array, error) {
 		return Array{}, errors.New("there is more in the file after the array; save one array a file")
 	}
 	if h.fortran {
-		data = toC(data, h.shape)
+		a.Data, a.Doubles = toC(a.Data, h.shape), toC(a.Doubles, h.shape)
 	}
-	return Array{Shape: h.shape, Data: data}, nil
+	return a, nil
 }
 
 // checkSize compares the size of a file with what its header promises.
@@ -115,8 +122,8 @@ func (h header) checkSize(size int64) error {
 const chunk = 1 << 15
 
 // readData reads all elements in file order. trusted says that the data are
-// known to be there.
-func (h header) readData(r io.Reader, trusted bool) ([]float32, error) {
+// known to be there; keep, if not nil, sees the bytes that are converted.
+func (h header) readData(r io.Reader, trusted bool, keep func(raw []byte)) ([]float32, error) {
 	out := []float32{}
 	if trusted {
 		out = make([]float32, 0, h.count)
@@ -147,6 +154,9 @@ func (h header) readData(r io.Reader, trusted bool) ([]float32, error) {
 		}
 		if bad := h.dtype.convert(out[at:], part); bad >= 0 {
 			return nil, fmt.Errorf("row %d (from 0) holds a value that float32 cannot (it would become %v)", h.row(at+bad), out[at+bad])
+		}
+		if keep != nil {
+			keep(part)
 		}
 	}
 	return out, nil

@@ -33,7 +33,7 @@ func BenchmarkMMD(b *testing.B) {
 // BenchmarkSummarize takes 100 chains of 10 000 draws; one coordinate a core
 // and time is in proportion to coordinates.
 func BenchmarkSummarize(b *testing.B) {
-	d := Draws{normals(1, 100*10000*4), 100, 10000, 4}
+	d := Draws{X: normals(1, 100*10000*4), Chains: 100, Draws: 10000, Dim: 4}
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := Summarize(context.Background(), d, Options{}); err != nil {

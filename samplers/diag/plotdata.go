@@ -79,7 +79,7 @@ func (d Draws) Trace(j, points int) (at []int, values [][]float64, err error) {
 	values = make([][]float64, d.Chains)
 	for c := range values {
 		for _, t := range at {
-			values[c] = append(values[c], float64(d.X[(c*d.Draws+t)*d.Dim+j]))
+			values[c] = append(values[c], d.at((c*d.Draws+t)*d.Dim+j))
 		}
 	}
 	return at, values, nil

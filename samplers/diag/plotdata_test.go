@@ -61,7 +61,7 @@ func TestAutocorrelation(t *testing.T) {
 }
 
 func TestTrace(t *testing.T) {
-	d := Draws{[]float32{0, 10, 1, 11, 2, 12, 3, 13, 4, 14, 5, 15}, 2, 3, 2}
+	d := Draws{X: []float32{0, 10, 1, 11, 2, 12, 3, 13, 4, 14, 5, 15}, Chains: 2, Draws: 3, Dim: 2}
 	at, values, err := d.Trace(1, 100)
 	require.NoError(t, err)
 	require.Equal(t, []int{0, 1, 2}, at)

@@ -111,7 +111,7 @@ func close8(t *testing.T, want, got float64, message string, args ...any) {
 func TestSummarizeAgreesWithSeries(t *testing.T) {
 	for _, shape := range []struct{ chains, draws int }{{4, 250}, {3, 101}, {1, 64}, {2, 5}, {20, 300}} {
 		dim := 7
-		d := Draws{make([]float32, shape.chains*shape.draws*dim), shape.chains, shape.draws, dim}
+		d := Draws{X: make([]float32, shape.chains*shape.draws*dim), Chains: shape.chains, Draws: shape.draws, Dim: dim}
 		for j := range dim {
 			for i, v := range ar1(shape.chains, shape.draws, float64(j)/8) {
 				d.X[i*dim+j] = float32(v)
@@ -224,7 +224,7 @@ func TestDegenerateSeries(t *testing.T) {
 func TestSummarizeDegenerate(t *testing.T) {
 	ctx := context.Background()
 	nan := float32(math.NaN())
-	s, err := Summarize(ctx, Draws{[]float32{1, nan, 2, 0, 3, 0}, 1, 3, 2}, Options{})
+	s, err := Summarize(ctx, Draws{X: []float32{1, nan, 2, 0, 3, 0}, Chains: 1, Draws: 3, Dim: 2}, Options{})
 	require.NoError(t, err)
 	require.Equal(t, 2.0, s.Mean[0])
 	require.Equal(t, 1.0, s.SD[0])
@@ -240,11 +240,11 @@ func TestSummarizeDegenerate(t *testing.T) {
 		_, err := Summarize(ctx, d, Options{})
 		require.Error(t, err)
 	}
-	_, err = Summarize(ctx, Draws{make([]float32, 8), 2, 4, 1}, Options{Quantiles: []float64{1.5}})
+	_, err = Summarize(ctx, Draws{X: make([]float32, 8), Chains: 2, Draws: 4, Dim: 1}, Options{Quantiles: []float64{1.5}})
 	require.ErrorContains(t, err, "1.5")
 	stopped, cancel := context.WithCancel(ctx)
 	cancel()
-	_, err = Summarize(stopped, Draws{make([]float32, 8), 2, 4, 1}, Options{})
+	_, err = Summarize(stopped, Draws{X: make([]float32, 8), Chains: 2, Draws: 4, Dim: 1}, Options{})
 	require.ErrorIs(t, err, context.Canceled)
 }
 

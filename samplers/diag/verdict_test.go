@@ -18,7 +18,7 @@ func statuses(v Verdict) map[string]Status {
 
 // summaryOf summarises one coordinate.
 func summaryOf(t *testing.T, x []float64, chains int) *Summary {
-	d := Draws{make([]float32, len(x)), chains, len(x) / chains, 1}
+	d := Draws{X: make([]float32, len(x)), Chains: chains, Draws: len(x) / chains, Dim: 1}
 	for i, v := range x {
 		d.X[i] = float32(v)
 	}

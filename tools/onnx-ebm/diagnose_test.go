@@ -1,7 +1,11 @@
 package main
 
 import (
+	"encoding/binary"
 	"encoding/json"
+	"fmt"
+	"math"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -75,4 +79,46 @@ func TestDiagnoseAgainstAModel(t *testing.T) {
 	require.InDelta(t, 0, right, 0.02)
 	require.Greater(t, ksd("builtin:gaussian:mean=1"), 0.3)
 	fail(t, exitFailure, []string{"diagnose", draws, "--model", "builtin:gaussian:dim=3"}, "[2]", "[N,3]")
+}
+
+// TestDiagnoseInDoublePrecision holds the figures of ArviZ 0.23.4 for four chains x ← ½x + z of normals from linear congruential
+// generators, kept in float64.
+func TestDiagnoseInDoublePrecision(t *testing.T) {
+	dir := t.TempDir()
+	var x []float64
+	for c := range uint64(4) {
+		state, last := c+1, 0.0
+		uniform := func() float64 {
+			state = state*6364136223846793005 + 1442695040888963407
+			return (float64(state>>11) + 0.5) / (1 << 53)
+		}
+		for range 1000 {
+			r := math.Sqrt(-2 * math.Log(uniform()))
+			last = last/2 + r*math.Cos(2*math.Pi*uniform())
+			x = append(x, last)
+		}
+	}
+	path := filepath.Join(dir, "chains.npy")
+	file := []byte("\x93NUMPY\x01\x00\x46\x00" + fmt.Sprintf("%-69s\n", "{'descr': '<f8', 'fortran_order': False, 'shape': (4, 1000), }"))
+	for _, v := range x {
+		file = binary.LittleEndian.AppendUint64(file, math.Float64bits(v))
+	}
+	require.NoError(t, os.WriteFile(path, file, 0o644))
+
+	want := map[string]float64{
+		"mean": -0.010519134558370813, "ess_bulk": 1162.8468219724475, "ess_tail": 2221.7902782604706,
+		"rhat": 1.000519039035816, "mcse": 0.033660560364699894, "mcse_sd": 0.01715326423148023,
+	}
+	store := filepath.Join(dir, "chains.zarr")
+	for _, from := range []string{path, store} {
+		var j struct{ Coordinates map[string][]float64 }
+		args := []string{"diagnose", from, "--json"}
+		if from == path {
+			args = append(args, "--zarr", store)
+		}
+		require.NoError(t, json.Unmarshal([]byte(succeed(t, args...).stdout), &j))
+		for name, v := range want {
+			require.InEpsilon(t, v, j.Coordinates[name][0], 1e-8, "%s of %s", name, from)
+		}
+	}
 }

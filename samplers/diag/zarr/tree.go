@@ -46,7 +46,11 @@ func Sampled(d diag.Draws, shape []int, s Stats) (*Tree, error) {
 	if shape == nil {
 		shape = []int{d.Dim}
 	}
-	t := &Tree{Chains: d.Chains, Draws: d.Draws, Posterior: []Variable{{Name: "x", Shape: shape, Data: d.X}}}
+	x := Variable{Name: "x", Shape: shape, Data: d.X}
+	if d.X64 != nil {
+		x.Data = d.X64
+	}
+	t := &Tree{Chains: d.Chains, Draws: d.Draws, Posterior: []Variable{x}}
 	add := func(name string, known bool, data any) {
 		if known {
 			t.SampleStats = append(t.SampleStats, Variable{Name: name, Data: data})
@@ -147,6 +151,9 @@ func (t *Tree) Flat() (diag.Draws, []string, error) {
 		labels = append(labels, v.labels()...)
 	}
 	d := diag.Draws{X: make([]float32, t.Chains*t.Draws*len(labels)), Chains: t.Chains, Draws: t.Draws, Dim: len(labels)}
+	if t.allDouble() {
+		d.X64 = make([]float64, len(d.X))
+	}
 	at := 0
 	for _, v := range t.Posterior {
 		values, err := floats(v)
@@ -157,9 +164,22 @@ func (t *Tree) Flat() (diag.Draws, []string, error) {
 		for i := range t.Chains * t.Draws {
 			copy(d.X[i*d.Dim+at:], values[i*n:(i+1)*n])
 		}
+		if exact, ok := v.Data.([]float64); ok && d.X64 != nil {
+			for i := range t.Chains * t.Draws {
+				copy(d.X64[i*d.Dim+at:], exact[i*n:(i+1)*n])
+			}
+		}
 		at += n
 	}
 	return d, labels, nil
+}
+
+// allDouble reports that the whole posterior is in double precision.
+func (t *Tree) allDouble() bool {
+	return !slices.ContainsFunc(t.Posterior, func(v Variable) bool {
+		_, double := v.Data.([]float64)
+		return !double
+	})
 }
 
 // labels names the elements of one draw.
