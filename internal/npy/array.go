@@ -9,9 +9,6 @@ import (
 type Array struct {
 	Shape []int
 	Data  []float32 // as many as the product of Shape
-
-	// Doubles are Data before rounding, where Doubles was asked for and the file holds float64.
-	Doubles []float64
 }
 
 // Rows is the extent of the leading axis: 1 for a scalar.

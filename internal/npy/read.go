@@ -11,14 +11,17 @@ import (
 // Option changes what is read.
 type Option func(*options)
 
-type options struct{ ints, doubles bool }
+type options struct {
+	ints    bool
+	doubles *[]float64
+}
 
 // Ints also accepts integers and booleans, as for labels. A value that float32
 // cannot hold exactly is an error.
 func Ints(o *options) { o.ints = true }
 
-// Doubles also keeps float64 values as they are.
-func Doubles(o *options) { o.doubles = true }
+// Doubles also puts the values of a float64 file, not rounded, in *to.
+func Doubles(to *[]float64) Option { return func(o *options) { o.doubles = to } }
 
 func collect(opts []Option) (o options) {
 	for _, f := range opts {
@@ -87,12 +90,13 @@ func read(r io.Reader, size int64, opts options) (Array, error) {
 			return Array{}, err
 		}
 	}
-	a := Array{Shape: h.shape}
+	var doubles []float64
 	var keep func(raw []byte)
-	if opts.doubles && h.dtype.kind == 'f' && h.dtype.size == 8 {
-		keep = func(raw []byte) { a.Doubles = h.dtype.appendDoubles(a.Doubles, raw) }
+	if opts.doubles != nil && h.dtype.kind == 'f' && h.dtype.size == 8 {
+		keep = func(raw []byte) { doubles = h.dtype.appendDoubles(doubles, raw) }
 	}
-	if a.Data, err = h.readData(r, size >= 0, keep); err != nil {
+	data, err := h.readData(r, size >= 0, keep)
+	if err != nil {
 		return Array{}, err
 	}
 	var extra [1]byte
@@ -100,9 +104,12 @@ func read(r io.Reader, size int64, opts options) (Array, error) {
 		return Array{}, errors.New("there is more in the file after the array; save one array a file")
 	}
 	if h.fortran {
-		a.Data, a.Doubles = toC(a.Data, h.shape), toC(a.Doubles, h.shape)
+		data, doubles = toC(data, h.shape), toC(doubles, h.shape)
 	}
-	return a, nil
+	if keep != nil {
+		*opts.doubles = doubles
+	}
+	return Array{Shape: h.shape, Data: data}, nil
 }
 
 // checkSize compares the size of a file with what its header promises.

@@ -236,7 +236,7 @@ func TestSummarizeDegenerate(t *testing.T) {
 	require.Contains(t, string(text), `"mean":[2,null]`)
 	require.Contains(t, string(text), `"rhat":[null,null]`)
 
-	for _, d := range []Draws{{}, {make([]float32, 7), 2, 2, 2}, {make([]float32, 8), 2, 2, 3}, {make([]float32, 8), -2, -2, 2}} {
+	for _, d := range []Draws{{}, {X: make([]float32, 7), Chains: 2, Draws: 2, Dim: 2}, {X: make([]float32, 8), Chains: 2, Draws: 2, Dim: 3}, {X: make([]float32, 8), Chains: -2, Draws: -2, Dim: 2}} {
 		_, err := Summarize(ctx, d, Options{})
 		require.Error(t, err)
 	}

@@ -166,7 +166,8 @@ func readDraws(path string) (*givenDraws, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return readStore(path)
 	}
-	x, err := npy.ReadFile(path, npy.Doubles)
+	var doubles []float64
+	x, err := npy.ReadFile(path, npy.Doubles(&doubles))
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +175,7 @@ func readDraws(path string) (*givenDraws, error) {
 		return nil, fmt.Errorf("%s has the shape %s; draws are [chains, draws, D…]", path, shapeText(x.Shape))
 	}
 	d := &givenDraws{path: path, item: x.Shape[2:]}
-	d.Draws = diag.Draws{X: x.Data, X64: x.Doubles, Chains: x.Shape[0], Draws: x.Shape[1], Dim: product(d.item)}
+	d.Draws = diag.Draws{X: x.Data, X64: doubles, Chains: x.Shape[0], Draws: x.Shape[1], Dim: product(d.item)}
 	if err := d.Validate(); err != nil {
 		return nil, fmt.Errorf("%s has the shape %s: %w", path, shapeText(x.Shape), err)
 	}
