@@ -9,9 +9,10 @@ import (
 )
 
 // convnet is a chain of 3×3 convolutions, layers.0, layers.1, …, with an activation after each; all but the first halve the image.
+// Dense layers, dense.0, dense.1, …, may follow: on images of few pixels they cost less than convolutions that see as much.
 func convnet(s *spec.Spec, item []int64) body {
 	channels := widths(s, 32, 64)
-	pool := readPool(s, "flatten")
+	pool, dense := readPool(s, "flatten"), readDense(s)
 	checkImage(s, item)
 	return func(m *network, x *graphs.Value) features {
 		f := m.image(x)
@@ -23,7 +24,7 @@ func convnet(s *spec.Spec, item []int64) body {
 			f = m.conv("layers."+strconv.Itoa(i), f, c, 3, stride, m.act.gain)
 			f.v = m.hidden(f.v)
 		}
-		return m.pooled(f, pool)
+		return m.dense(m.pooled(f, pool), dense)
 	}
 }
 
@@ -165,6 +166,24 @@ func (m *network) pooled(x picture, pool string) features {
 		y = scale(m.Builder, y, 1/float64(x.height*x.width))
 	}
 	return features{y, x.channels, "head"}
+}
+
+// readDense reads the widths of dense layers; 0, the default, is none.
+func readDense(s *spec.Spec) []int64 {
+	list := s.Ints("dense", 0)
+	if len(list) == 1 && list[0] == 0 {
+		return nil
+	}
+	return checkWidths(s, list)
+}
+
+// dense puts dense layers over features.
+func (m *network) dense(f features, widths []int64) features {
+	for i, w := range widths {
+		f.v = m.hidden(m.linear("dense."+strconv.Itoa(i), f.v, f.width, w, m.act.gain))
+		f.width = w
+	}
+	return f
 }
 
 func gcd(a, b int64) int64 {

@@ -52,8 +52,8 @@ func architectures() map[string]architecture {
 			"mlp:128,128 has two hidden layers; items are flattened", "silu", mlp,
 		},
 		"convnet": {
-			"E = Linear(pool(act(Conv(…act(Conv(x))))))", []string{"pool=flatten"},
-			"convnet:32,64 has two 3×3 convolutions, all but the first of stride 2; images [H, W] or [C, H, W]; pool: flatten, mean, sum", "silu", convnet,
+			"E = Linear(pool(act(Conv(…act(Conv(x))))))", []string{"pool=flatten", "dense=0"},
+			"convnet:32,64 has two 3×3 convolutions, all but the first of stride 2; images [H, W] or [C, H, W]; pool: flatten, mean, sum; dense=128: dense layers before the last", "silu", convnet,
 		},
 		"resnet": {
 			"E = Linear(pool(act(norm(blocks(Conv(x)))))), block(x) = x + Conv(act(norm(Conv(act(norm(x))))))",
@@ -193,9 +193,12 @@ func (m *network) flat(x *graphs.Value) *graphs.Value {
 }
 
 // widths reads the list after the name.
-func widths(s *spec.Spec, def ...int) []int64 {
+func widths(s *spec.Spec, def ...int) []int64 { return checkWidths(s, s.ListInts(def...)) }
+
+// checkWidths latches an error for a width out of range.
+func checkWidths(s *spec.Spec, list []int) []int64 {
 	var out []int64
-	for _, w := range s.ListInts(def...) {
+	for _, w := range list {
 		if w < 1 || w > maxDim {
 			s.Fail("a width must be from 1 to %d, not %d", maxDim, w)
 		}

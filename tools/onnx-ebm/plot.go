@@ -20,7 +20,7 @@ import (
 
 type plotOptions struct {
 	out, samples, data, rangeText string
-	log                           bool
+	log, grid                     bool
 }
 
 func (a *app) plotCommand() *cobra.Command {
@@ -30,10 +30,12 @@ func (a *app) plotCommand() *cobra.Command {
 		Short: "Draw an energy in one or two dimensions, with samples and data",
 		Long: `Draws the energy of a model with D = 1 (curve and density) or D = 2 (heat map with contours; bright is low energy),
 with samples and data over it. Without --range the picture holds all of these, or is [−4, 4].
+With --grid it draws samples or data that are images, [H, W], [1, H, W] or [3, H, W], side by side (400 at most); MODEL may be left out.
 
 ` + dataHelp() + "\n\n" + modelHelp,
 		Example: `  onnx-ebm plot moons.onnx -o moons.png --samples last.npy --data two-moons:n=1000
-  onnx-ebm plot builtin:rosenbrock -o r.png --range -2,2,-1,3 --log`,
+  onnx-ebm plot builtin:rosenbrock -o r.png --range -2,2,-1,3 --log
+  onnx-ebm plot --grid --samples images.npy -o images.png`,
 		RunE: func(c *cobra.Command, args []string) error { return a.plot(c, args, o) },
 	}
 	f := c.Flags()
@@ -42,6 +44,7 @@ with samples and data over it. Without --range the picture holds all of these, o
 	f.StringVar(&o.data, "data", "", "`DATA` to draw")
 	f.StringVar(&o.rangeText, "range", "", "xmin,xmax,ymin,ymax, or xmin,xmax where D = 1")
 	f.BoolVar(&o.log, "log", false, "colours by log(1 + E − min E)")
+	f.BoolVar(&o.grid, "grid", false, "draw the samples, or the data, as images side by side")
 	a.global.addSeed(f)
 	a.global.addRuntime(f)
 	return c
@@ -51,11 +54,18 @@ with samples and data over it. Without --range the picture holds all of these, o
 type box []float64
 
 func (o plotOptions) check(c *cobra.Command, args []string, g *global) (box, error) {
-	u := newUsage(c, args, "MODEL")
+	positional := []string{"MODEL"}
+	if o.grid && len(args) == 0 {
+		positional = nil
+	}
+	u := newUsage(c, args, positional...)
 	u.need("out")
 	u.files("out", "samples")
 	u.png("out")
 	u.runtime(g)
+	if o.grid {
+		o.checkGrid(u)
+	}
 	if o.rangeText == "" {
 		return nil, u.err()
 	}
@@ -83,6 +93,9 @@ func (a *app) plot(c *cobra.Command, args []string, o plotOptions) error {
 	limits, err := o.check(c, args, &a.global)
 	if err != nil {
 		return err
+	}
+	if o.grid {
+		return a.plotGrid(args, o)
 	}
 	var out outputs
 	defer out.abort()
@@ -116,7 +129,11 @@ func (a *app) plot(c *cobra.Command, args []string, o plotOptions) error {
 func drawable(name string, e *ebm.Energy, limits box) error {
 	d := e.Dim()
 	if d > 2 {
-		return fmt.Errorf("%s has items of shape %s, D = %d; only D = 1 and D = 2 can be drawn", name, shapeText(e.Item()), d)
+		hint := ""
+		if _, images := imageGrid(e.Item()); images {
+			hint = "; --grid draws samples or data as images"
+		}
+		return fmt.Errorf("%s has items of shape %s, D = %d; only D = 1 and D = 2 can be drawn%s", name, shapeText(e.Item()), d, hint)
 	}
 	if limits != nil && len(limits) != 2*d {
 		return fmt.Errorf("--range has %d numbers; D = %d needs %d", len(limits), d, 2*d)

@@ -45,6 +45,17 @@ func TestPlot(t *testing.T) {
 	succeed(t, "sample", path("strokes.onnx"), "--chains", "3", "--steps", "2", "--step-size", "0.01", "-o", path("f.npy"), "--plot", path("grid.png"))
 	grid := decode(t, path("grid.png"))
 	require.Equal(t, grid.Bounds().Dx(), grid.Bounds().Dy())
+	// The same picture of the file, with the model and without.
+	succeed(t, "plot", path("strokes.onnx"), "--grid", "--samples", path("f.npy"), "-o", path("again.png"))
+	require.Equal(t, readBytes(t, path("grid.png")), readBytes(t, path("again.png")))
+	succeed(t, "plot", "--grid", "--samples", path("f.npy"), "-o", path("alone.png"))
+	require.Equal(t, readBytes(t, path("grid.png")), readBytes(t, path("alone.png")))
+	succeed(t, "plot", "--grid", "--data", "strokes:n=5", "-o", path("data.png"))
+	decode(t, path("data.png"))
+	fail(t, exitFailure, []string{"plot", path("strokes.onnx"), "-o", path("x.png")}, "D = 64", "--grid")
+	fail(t, exitFailure, []string{"plot", path("strokes.onnx"), "--grid", "--data", "strokes:n=5", "-o", path("x.png")}, "[1,16,16]", "[N,1,8,8]")
+	fail(t, exitFailure, []string{"plot", "--grid", "--samples", line, "-o", path("x.png")}, "[N, H, W]")
+	fail(t, exitUsage, []string{"plot", "--grid", "--log"}, "--samples or --data", "--log", "-o")
 	white := color.NRGBA{0xff, 0xff, 0xff, 0xff}
 	last := grid.Bounds().Max
 	require.Equal(t, white, color.NRGBAModel.Convert(grid.At(last.X*3/4, last.Y*3/4)))
