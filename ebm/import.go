@@ -16,7 +16,7 @@ import (
 // ImportOptions says how an ONNX model is read as an energy.
 type ImportOptions struct {
 	Input  string              // the input that becomes x; empty: the only float input that Set does not fix
-	Output string              // the output that E is made of; empty: the only one
+	Output string              // the output, or a value inside by name, that E is made of; empty: the only output
 	Set    map[string]SetValue // values of the other inputs
 	As     string              // identity (default), negate, sum, sqnorm, neglogsumexp or neglogit:K
 
@@ -422,7 +422,10 @@ func (im *importer) makeEnergy() error {
 		g.Metadata = map[string]string{}
 	}
 	g.Metadata["onnx-ebm.role"] = "energy"
-	g.Metadata["onnx-ebm.convention"] = "p(x) ∝ exp(−energy)"
+	g.Metadata["onnx-ebm.sign"] = "p(x) ∝ exp(-energy)"
+	if delete(g.Metadata, "onnx-ebm.logits"); mode == "neglogsumexp" && y.Rank() == 2 {
+		g.Metadata["onnx-ebm.logits"] = y.Name
+	}
 	g.Metadata["onnx-ebm.as"] = strings.TrimSuffix(mode+":"+arg, ":")
 	im.g = g
 	return nil
@@ -438,6 +441,14 @@ func (im *importer) output() (*graphs.Value, error) {
 	}
 	switch {
 	case im.o.Output != "":
+		// A value inside the graph, such as the logits of an energy with classes.
+		for _, n := range im.g.Nodes {
+			for _, v := range n.Out {
+				if v.Name == im.o.Output {
+					return v, nil
+				}
+			}
+		}
 		return nil, fmt.Errorf("the model has no output %q; its outputs are %s", im.o.Output, strings.Join(names, ", "))
 	case len(names) == 0:
 		return nil, errors.New("the model has no output")

@@ -3,6 +3,7 @@ package losses
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 
 	"github.com/onnx-ebm/onnx-ebm/samplers/rng"
@@ -27,6 +28,13 @@ type Mixture struct {
 	Means   []float64
 	Std     float64
 	Weights []float64
+}
+
+// Tailed draws the first coordinates of a row from a density and the last ones from equally likely tails, all of one length: items with
+// the weights of a class.
+type Tailed struct {
+	Of    Density
+	Tails [][]float32
 }
 
 // FitGaussian is the Gaussian with the mean and the (population) standard deviation of each coordinate of x [n·dim].
@@ -247,6 +255,56 @@ func (m Mixture) LogProb(dst []float64, x []float32, n, dim int) error {
 			total += math.Exp(l - top)
 		}
 		dst[i] = norm + top + math.Log(total)
+	}
+	return nil
+}
+
+func (t Tailed) check(dim int) (free int, err error) {
+	if len(t.Tails) == 0 || len(t.Tails[0]) >= dim {
+		return 0, fmt.Errorf("losses: %d tails cannot end rows of %d values", len(t.Tails), dim)
+	}
+	return dim - len(t.Tails[0]), nil
+}
+
+// Sample draws from the density, then a tail.
+func (t Tailed) Sample(dst []float32, n, dim int, k rng.Key) error {
+	free, err := t.check(dim)
+	if err != nil {
+		return err
+	}
+	x := make([]float32, n*free)
+	if err := orNormal(t.Of).Sample(x, n, free, k); err != nil {
+		return err
+	}
+	pick := k.Sub("tail")
+	for i := range n {
+		copy(dst[i*dim:], x[i*free:(i+1)*free])
+		copy(dst[i*dim+free:(i+1)*dim], t.Tails[pick.IntN(len(t.Tails), 0, uint64(i))])
+	}
+	return nil
+}
+
+// LogProb is that of the density, less log of the number of tails; −∞ at other tails.
+func (t Tailed) LogProb(dst []float64, x []float32, n, dim int) error {
+	free, err := t.check(dim)
+	if err != nil {
+		return err
+	}
+	heads := make([]float32, n*free)
+	for i := range n {
+		copy(heads[i*free:(i+1)*free], x[i*dim:])
+	}
+	if err := orNormal(t.Of).LogProb(dst, heads, n, free); err != nil {
+		return err
+	}
+	for i := range n {
+		same := 0
+		for _, tail := range t.Tails {
+			if slices.Equal(tail, x[i*dim+free:(i+1)*dim]) {
+				same++
+			}
+		}
+		dst[i] += math.Log(float64(same) / float64(len(t.Tails)))
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package losses
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -58,6 +59,33 @@ func TestSamplesFitTheirDensity(t *testing.T) {
 	}
 	overSeeds(t, "mixture mean", 0, moment(1))
 	overSeeds(t, "mixture variance", 0.36+0.25*2.25*2.25+0.75*0.75*0.75, moment(2))
+}
+
+// Tailed is its density in front and one of the tails, equally likely, behind; the same rows alone or among others.
+func TestTailed(t *testing.T) {
+	d := Tailed{Of: Gaussian{Mean: []float64{1}, Std: []float64{2}}, Tails: [][]float32{{1, 0}, {0, 1}, {7, 7}}}
+	const n = 3000
+	x := make([]float32, 4*n)
+	require.NoError(t, d.Sample(x, n, 4, rng.NewKey(2)))
+	counts := map[float32]float64{}
+	heads := make([]float32, 0, 2*n)
+	for i := range n {
+		counts[x[4*i+2]]++
+		heads = append(heads, x[4*i:4*i+2]...)
+	}
+	for _, c := range counts {
+		require.Less(t, math.Abs(c-n/3.0)/math.Sqrt(n*2.0/9), 4.0)
+	}
+	require.Len(t, counts, 3)
+	plain := make([]float32, 2*n)
+	require.NoError(t, d.Of.Sample(plain, n, 2, rng.NewKey(2)))
+	require.Equal(t, plain, heads)
+	logp, want := make([]float64, 2), make([]float64, 1)
+	require.NoError(t, d.LogProb(logp, append(slices.Clone(x[:4]), 0, 0, 3, 3), 2, 4))
+	require.NoError(t, d.Of.LogProb(want, x[:2], 1, 2))
+	require.InDelta(t, want[0]-math.Log(3), logp[0], 1e-12)
+	require.True(t, math.IsInf(logp[1], -1))
+	require.Error(t, d.Sample(x, n, 2, rng.NewKey(2)))
 }
 
 func TestUniformEnds(t *testing.T) {

@@ -13,6 +13,7 @@ const (
 	MetadataSign         = "onnx-ebm.sign"         // the sign convention: "p(x) ∝ exp(-energy)"
 	MetadataModel        = "onnx-ebm.model"        // the specification that the graph was made of
 	MetadataStandardized = "onnx-ebm.standardized" // "true" where the graph standardises its input
+	MetadataLogits       = "onnx-ebm.logits"       // of −log Σ exp f: the name of the value f [N, K] in the graph
 )
 
 const log2Pi = 1.8378770664093454835606594728112352797 // log 2π

@@ -18,12 +18,39 @@ func Classifier(text string, item []int64, key rng.Key) (*graphs.Graph, error) {
 	if m.classes < 2 {
 		return nil, fmt.Errorf("models: %s: a classifier needs classes=K with K of at least 2", text)
 	}
-	g, err := m.Graph(graphs.Output{Name: "logits", Value: m.last})
+	g, err := m.Graph(graphs.Output{Name: logits, Value: m.last})
 	if err != nil {
 		return nil, fmt.Errorf("models: %w", err)
 	}
 	g.Metadata = map[string]string{MetadataModel: m.text}
 	return g, nil
+}
+
+// logits names the value f of a network with classes.
+const logits = "logits"
+
+// Logits is the classifier x [N, D…] → f [N, K] inside an energy −log Σₖ exp fₖ: of Network with classes, or imported with
+// neglogsumexp. It shares its parameters' values. The energy of an item given class y is −f_y.
+func Logits(energy *graphs.Graph) (*graphs.Graph, error) {
+	name := energy.Metadata[MetadataLogits]
+	for _, n := range energy.Nodes {
+		for _, v := range n.Out {
+			if name == "" || v.Name != name {
+				continue
+			}
+			b := graphs.NewBuilder(energy.Name)
+			for _, in := range energy.Inputs {
+				b.AddInput(in)
+			}
+			g, err := b.Graph(graphs.Output{Name: logits, Value: b.Splice(&graphs.Graph{Nodes: energy.Nodes, Outputs: []graphs.Output{{Value: v}}}, nil)[0]})
+			if err != nil {
+				return nil, fmt.Errorf("models: %w", err)
+			}
+			g.Metadata = maps.Clone(energy.Metadata)
+			return g, nil
+		}
+	}
+	return nil, fmt.Errorf("models: the energy has no classes: make it of a network with classes=K, or import a classifier with --as neglogsumexp")
 }
 
 // Joint makes of a classifier, x [N, D…] → logits f [N, K], the energy of an item and weights of classes,
@@ -37,16 +64,16 @@ func Joint(classifier *graphs.Graph) (*graphs.Graph, error) {
 	if len(classifier.Inputs) != 1 || len(classifier.Outputs) != 1 {
 		return nil, fmt.Errorf("models: joint: the classifier has %d inputs and %d outputs; it needs one of each", len(classifier.Inputs), len(classifier.Outputs))
 	}
-	x, logits := classifier.Inputs[0], classifier.Outputs[0].Value
-	if x.Rank() < 2 || !x.Shape()[1:].IsStatic() || logits.Rank() != 2 || !logits.Shape()[1:].IsStatic() {
-		return nil, fmt.Errorf("models: joint: the classifier takes %v and gives %v; it needs items of known shape and logits [N, K]", x.Shape(), logits.Shape())
+	x, f := classifier.Inputs[0], classifier.Outputs[0].Value
+	if x.Rank() < 2 || !x.Shape()[1:].IsStatic() || f.Rank() != 2 || !f.Shape()[1:].IsStatic() {
+		return nil, fmt.Errorf("models: joint: the classifier takes %v and gives %v; it needs items of known shape and logits [N, K]", x.Shape(), f.Shape())
 	}
 	item := x.Shape()[1:].Ints()
 	d := int64(1)
 	for _, n := range item {
 		d *= n
 	}
-	k := logits.Shape()[1].Size
+	k := f.Shape()[1].Size
 	b := graphs.NewBuilder("energy")
 	in := b.Input("x", x.Type.DType, graphs.Shape{graphs.Symbol("N"), graphs.Static(d + k)})
 	part := func(from, to int64) *graphs.Value {
@@ -56,13 +83,14 @@ func Joint(classifier *graphs.Graph) (*graphs.Graph, error) {
 	if len(item) > 1 {
 		of = b.Op("Reshape", nil, of, b.Ints(append([]int64{-1}, item...)...))
 	}
-	f := b.Splice(classifier, map[*graphs.Value]*graphs.Value{x: of})[0]
+	f = b.Splice(classifier, map[*graphs.Value]*graphs.Value{x: of})[0]
 	g, err := finish(b, b.Op("Neg", nil, logSumExp(b, b.Op("Add", nil, f, part(d, d+k)))), classifier.Metadata[MetadataModel])
 	if err != nil {
 		return nil, fmt.Errorf("models: joint: %w", err)
 	}
 	own := maps.Clone(classifier.Metadata)
 	maps.Copy(own, g.Metadata)
+	delete(own, MetadataLogits)
 	g.Metadata = own
 	return g, nil
 }

@@ -31,6 +31,11 @@ func TestJoint(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "energy", g.Metadata[MetadataRole])
 		require.Equal(t, c.text, g.Metadata[MetadataModel])
+		inside, err := Logits(netOf(t, c.text, c.item...))
+		require.NoError(t, err)
+		out, err = graphs.Evaluate(inside, map[string]*graphs.Array{"x": graphs.Floats(dims, x)})
+		require.NoError(t, err)
+		require.Equal(t, f, out["logits"].F)
 		plain := run(t, netOf(t, c.text, c.item...), gradients.Energy, dims, x, nil)["energy"].F
 		weights := make([]float32, k)
 		for class := -1; class < k; class++ {

@@ -99,6 +99,9 @@ func Network(text string, item []int64, key rng.Key) (*graphs.Graph, error) {
 	if err != nil {
 		return nil, fmt.Errorf("models: %w", err)
 	}
+	if m.classes > 1 {
+		g.Metadata[MetadataLogits] = m.last.Name
+	}
 	return g, nil
 }
 
@@ -143,6 +146,9 @@ func buildNetwork(text string, item []int64, key rng.Key) (*network, error) {
 		// The last layer sets the scale of the energy.
 		m.spectral = false
 		m.last = m.linear(f.head, f.v, f.width, max(m.classes, 1), 1)
+		if m.classes > 1 {
+			m.last.Name = logits
+		}
 	}
 	if m.Err() != nil {
 		return nil, fmt.Errorf("%s: %w", text, m.Err())

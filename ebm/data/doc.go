@@ -15,6 +15,8 @@
 // Sets are drawn independently: each point picks its moon, component, cell or
 // angle at random, so a set is a sample of its density and not a stratified
 // design. Point i depends on the key and i alone. A [Generator] also draws
-// fresh points, for measuring how well a trained model samples; strokes are
-// [Labelled] with their classes. [Grid] draws many images as one PNG.
+// fresh points, for measuring how well a trained model samples. Sets of several
+// parts are [Labelled] with them as classes; of files, labels are the array y of
+// a .npz, a label=COLUMN of a table, a labels=FILE beside .npy or IDX, or the
+// folders in a folder of images. [Grid] draws many images as one PNG.
 package data

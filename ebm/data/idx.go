@@ -57,9 +57,9 @@ func scaleKey(s *spec.Spec) string { return s.Word("scale", "unit", "unit", "sym
 // items [1, H, W], a channel first, as convolutions take them. Unsigned bytes
 // of three or more axes are images: brightness 0 to 1 by default, −1 to 1 with
 // scale=symmetric, 0 to 255 with scale=bytes. Other values stay
-// as they are, rounded to float32.
+// as they are, rounded to float32. The key labels names a file of labels.
 func openIDX(path string, s *spec.Spec, _ Options) (Dataset, error) {
-	scale := scaleKey(s)
+	scale, labels := scaleKey(s), labelsKey(s)
 	if err := s.Done(); err != nil {
 		return nil, fmt.Errorf("data: %w", err)
 	}
@@ -72,7 +72,8 @@ func openIDX(path string, s *spec.Spec, _ Options) (Dataset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data: %s: %w", path, err)
 	}
-	return inMemory(path, shape, x)
+	ds, err := inMemory(path, shape, x)
+	return withLabelFile(ds, err, labels)
 }
 
 // readIDX returns the item shape and the values. Memory grows with what is

@@ -28,10 +28,17 @@ func ofArray(path string, a npy.Array) (Dataset, error) {
 	return inMemory(path, itemShape(a.Shape), a.Data)
 }
 
+// openNPY reads an array, with the labels of the file that the key labels names.
 func openNPY(path string, s *spec.Spec, o Options) (Dataset, error) {
+	labels := labelsKey(s)
 	if err := s.Done(); err != nil {
 		return nil, fmt.Errorf("data: %w", err)
 	}
+	ds, err := readNPY(path, o)
+	return withLabelFile(ds, err, labels)
+}
+
+func readNPY(path string, o Options) (Dataset, error) {
 	limit := o.MapAbove
 	if limit == 0 {
 		limit = 256 << 20
@@ -53,9 +60,10 @@ func openNPY(path string, s *spec.Spec, o Options) (Dataset, error) {
 }
 
 // openNPZ reads the array named by the key array; without it the only array of
-// the archive, or the one called x or data.
+// the archive, or the one called x or data. Labels are the array that the key
+// labels names; without it the one called y or labels, if it holds classes.
 func openNPZ(path string, s *spec.Spec, _ Options) (Dataset, error) {
-	name := s.Word("array", "")
+	name, labels := s.Word("array", ""), s.Word("labels", "")
 	if err := s.Done(); err != nil {
 		return nil, fmt.Errorf("data: %w", err)
 	}
@@ -74,7 +82,33 @@ func openNPZ(path string, s *spec.Spec, _ Options) (Dataset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data: %w", err)
 	}
-	return ofArray(path+": "+name, a)
+	ds, err := ofArray(path+": "+name, a)
+	if err != nil {
+		return nil, err
+	}
+	if labels == "" {
+		return guessLabels(ds, z, name), nil
+	}
+	y, err := z.Read(labels, npy.Ints)
+	if err != nil {
+		return nil, fmt.Errorf("data: labels: %w", err)
+	}
+	return withLabels(ds, y.Data, path+": "+labels)
+}
+
+// guessLabels adds the array y or labels, if there is one and it holds classes of the items.
+func guessLabels(ds Dataset, z *npy.Archive, items string) Dataset {
+	for _, name := range []string{"y", "labels"} {
+		if name == items || !slices.Contains(z.Names(), name) {
+			continue
+		}
+		if y, err := z.Read(name, npy.Ints); err == nil {
+			if l, err := withLabels(ds, y.Data, name); err == nil {
+				return l
+			}
+		}
+	}
+	return ds
 }
 
 func mainArray(names []string) (string, error) {

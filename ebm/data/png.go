@@ -8,6 +8,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/onnx-ebm/onnx-ebm/internal/spec"
@@ -15,7 +16,8 @@ import (
 )
 
 // openPNG reads the .png files of a folder in the order of their names, and
-// none of the folders in it. Items are [1, H, W] if all images are grey and
+// none of the folders in it; if it holds folders alone, those of each of them,
+// with the folder as their class, in alphabetical order. Items are [1, H, W] if all images are grey and
 // [3, H, W] otherwise, brightness 0 to 1 (key scale, as for IDX). All images
 // have one size, and none is transparent.
 func openPNG(folder string, s *spec.Spec, _ Options) (Dataset, error) {
@@ -23,7 +25,7 @@ func openPNG(folder string, s *spec.Spec, _ Options) (Dataset, error) {
 	if err := s.Done(); err != nil {
 		return nil, fmt.Errorf("data: %w", err)
 	}
-	paths, err := pngFiles(folder)
+	paths, labels, err := pngClasses(folder)
 	if err != nil {
 		return nil, fmt.Errorf("data: %w", err)
 	}
@@ -41,7 +43,42 @@ func openPNG(folder string, s *spec.Spec, _ Options) (Dataset, error) {
 	if err := work.Wait(); err != nil {
 		return nil, fmt.Errorf("data: %w", err)
 	}
-	return inMemory(folder, []int{channels, size.Y, size.X}, x)
+	ds, err := inMemory(folder, []int{channels, size.Y, size.X}, x)
+	if err != nil || labels == nil {
+		return ds, err
+	}
+	return withLabels(ds, labels, folder)
+}
+
+// pngClasses are the images of a folder, or those of the folders in it with their classes.
+func pngClasses(folder string) (paths []string, labels []float32, err error) {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !slices.ContainsFunc(entries, os.DirEntry.IsDir) || slices.ContainsFunc(entries, isPNG) {
+		paths, err := pngFiles(folder)
+		return paths, nil, err
+	}
+	class := 0
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		more, err := pngFiles(filepath.Join(folder, e.Name()))
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, p := range more {
+			paths, labels = append(paths, p), append(labels, float32(class))
+		}
+		class++
+	}
+	return paths, labels, nil
+}
+
+func isPNG(e os.DirEntry) bool {
+	return !e.IsDir() && strings.EqualFold(filepath.Ext(e.Name()), ".png")
 }
 
 func pngFiles(folder string) ([]string, error) {
@@ -51,7 +88,7 @@ func pngFiles(folder string) ([]string, error) {
 	}
 	var paths []string
 	for _, e := range entries {
-		if !e.IsDir() && strings.EqualFold(filepath.Ext(e.Name()), ".png") {
+		if isPNG(e) {
 			paths = append(paths, filepath.Join(folder, e.Name()))
 		}
 	}

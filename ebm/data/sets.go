@@ -22,21 +22,28 @@ type set struct {
 	keys              string // with defaults, as in a description; n comes with every set
 	about             string
 	read              func(s *spec.Spec) point
+	classes           func(s *spec.Spec) int                           // parts that a point's first uniform number chooses from; nil: no classes
 	open              func(s *spec.Spec, k rng.Key) (Generator, error) // instead of read: a set of its own kind
 }
 
 var sets = map[string]set{
-	"two-moons":        {2, 2, "noise=0.05", "two half circles that reach into each other", twoMoons, nil},
-	"eight-gaussians":  {1, 2, "std=0.02:scale=2", "eight Gaussians on a circle", eightGaussians, nil},
-	"gaussian-mixture": {1, 2, "k=8:std=0.05:radius=1", "k Gaussians on a circle", gaussianMixture, nil},
-	"swiss-roll":       {1, 2, "noise=0.05:arclength=3", "a spiral strip, centred and scaled to a mean standard deviation of 1/2", swissRoll, nil},
-	"circle":           {1, 2, "noise=0.05:radius=1", "a circle", circle, nil},
-	"rings":            {2, 2, "radii=0.75,1.5,2.25,3:noise=0.08", "circles about one centre, equally likely", rings, nil},
-	"checkerboard":     {3, 2, "range=4:noise=0", "uniform on every other unit square of [-range, range]²; noise blurs the edges", checkerboard, nil},
-	"pinwheel":         {2, 3, "classes=5:noise=0.05:radial-scale=2:angular-scale=0.1:spiral-scale=5", "curved blades", pinwheel, nil},
-	"grid":             {1, 2, "side=10:range=1:noise=0.01", "the side×side nodes of a grid on [-range, range]²", grid, nil},
+	"two-moons":        {2, 2, "noise=0.05", "two half circles that reach into each other; 2 classes", twoMoons, fixed(2), nil},
+	"eight-gaussians":  {1, 2, "std=0.02:scale=2", "eight Gaussians on a circle; 8 classes", eightGaussians, fixed(8), nil},
+	"gaussian-mixture": {1, 2, "k=8:std=0.05:radius=1", "k Gaussians on a circle; k classes", gaussianMixture, counted("k", 8), nil},
+	"swiss-roll":       {1, 2, "noise=0.05:arclength=3", "a spiral strip, centred and scaled to a mean standard deviation of 1/2", swissRoll, nil, nil},
+	"circle":           {1, 2, "noise=0.05:radius=1", "a circle", circle, nil, nil},
+	"rings":            {2, 2, "radii=0.75,1.5,2.25,3:noise=0.08", "circles about one centre, equally likely; a class each", rings, ringCount, nil},
+	"checkerboard":     {3, 2, "range=4:noise=0", "uniform on every other unit square of [-range, range]²; noise blurs the edges", checkerboard, nil, nil},
+	"pinwheel":         {2, 3, "classes=5:noise=0.05:radial-scale=2:angular-scale=0.1:spiral-scale=5", "curved blades; a class each", pinwheel, counted("classes", 5), nil},
+	"grid":             {1, 2, "side=10:range=1:noise=0.01", "the side×side nodes of a grid on [-range, range]²", grid, nil, nil},
 	"strokes":          {keys: "size=16:vary=1:shift=0,0:rotate=0:noise=0:symmetric=false", about: "images [1,size,size] of ten digit-like classes, upright and centred", open: openStrokes},
-	"spirals":          {2, 2, "arms=2:turns=1.5:noise=0.1", "arms that wind about the origin", spirals, nil},
+	"spirals":          {2, 2, "arms=2:turns=1.5:noise=0.1", "arms that wind about the origin; a class each", spirals, counted("arms", 2), nil},
+}
+
+func fixed(n int) func(*spec.Spec) int { return func(*spec.Spec) int { return n } }
+
+func counted(key string, def int) func(*spec.Spec) int {
+	return func(s *spec.Spec) int { return s.Count(key, def, 1) }
 }
 
 // SetInfo describes a set by name.
@@ -76,6 +83,10 @@ func openSet(s *spec.Spec, k rng.Key) (Generator, error) {
 	}
 	n := s.Count("n", defaultPoints, 1)
 	g.draw = g.set.read(s)
+	classes := 0
+	if g.set.classes != nil {
+		classes = g.set.classes(s)
+	}
 	if err := s.Done(); err != nil {
 		return nil, fmt.Errorf("data: %w", err)
 	}
@@ -88,7 +99,38 @@ func openSet(s *spec.Spec, k rng.Key) (Generator, error) {
 		return nil, fmt.Errorf("data: %s draws points that are not finite in float32; make its keys smaller", s)
 	}
 	g.Memory = *m
-	return g, nil
+	if classes == 0 {
+		return g, nil
+	}
+	return &classed{g, classes, g.parts(n, classes, k)}, nil
+}
+
+// classed is a set whose points belong to classes.
+type classed struct {
+	*generated
+	classes int
+	labels  []int
+}
+
+func (c *classed) Classes() int  { return c.classes }
+func (c *classed) Labels() []int { return c.labels }
+
+// FreshLabelled draws n points with their classes.
+func (c *classed) FreshLabelled(n int, k rng.Key) ([]float32, []int, error) {
+	x, err := c.Fresh(n, k)
+	if err != nil {
+		return nil, nil, err
+	}
+	return x, c.parts(n, c.classes, k), nil
+}
+
+// parts are the classes of the n points that k draws.
+func (g *generated) parts(n, classes int, k rng.Key) []int {
+	uniform, labels := k.Sub("uniform"), make([]int, n)
+	for i := range labels {
+		labels[i] = pick(uniform.Float64(0, uint64(i)), classes)
+	}
+	return labels
 }
 
 // Fresh draws n points. Point i depends on k and i alone.
@@ -187,8 +229,12 @@ func circle(s *spec.Spec) point {
 	}
 }
 
+var defaultRadii = []float64{0.75, 1.5, 2.25, 3}
+
+func ringCount(s *spec.Spec) int { return len(s.Floats("radii", defaultRadii...)) }
+
 func rings(s *spec.Spec) point {
-	radii, noise := s.Floats("radii", 0.75, 1.5, 2.25, 3), s.NonNegative("noise", 0.08)
+	radii, noise := s.Floats("radii", defaultRadii...), s.NonNegative("noise", 0.08)
 	for _, r := range radii {
 		if r <= 0 {
 			s.Fail("radii must be greater than 0, not %v", r)

@@ -8,17 +8,6 @@ import (
 	"github.com/onnx-ebm/onnx-ebm/samplers/rng"
 )
 
-// Labelled is a Generator whose items belong to classes 0, 1, ….
-type Labelled interface {
-	Generator
-	// Classes is the number of classes.
-	Classes() int
-	// Labels is the class of each item.
-	Labels() []int
-	// FreshLabelled is Fresh with the class of each item.
-	FreshLabelled(n int, k rng.Key) (x []float32, labels []int, err error)
-}
-
 // strokes are images [1, H, W] of ten digit-like figures.
 type strokes struct {
 	Memory

@@ -102,7 +102,7 @@ func TestStrokesKeys(t *testing.T) {
 	n := float64(len(noisy))
 	require.Less(t, math.Abs(sum/n/0.09-1)/math.Sqrt(2/n), 4.0)
 
-	ds := open(t, "strokes:n=30", 3).(Labelled)
+	ds := open(t, "strokes:n=30", 3).(LabelledGenerator)
 	x, labels, err := ds.FreshLabelled(30, rng.NewKey(3))
 	require.NoError(t, err)
 	require.True(t, slices.Equal(x, points(t, "strokes:n=30", 3)))

@@ -96,12 +96,12 @@ func (r *runner) parts() []part {
 			return into("best parameters", r.st.best)(b)
 		}},
 	}
-	if s, ok := r.loss.(losses.Stateful); ok {
+	if s, ok := losses.As[losses.Stateful](r.loss); ok {
 		parts = append(parts, part{"loss", s.State, s.Load})
 	}
 	if r.ownOpt != nil {
 		parts = append(parts, part{"own optimizer", r.ownOpt.State, r.ownOpt.Load})
-		if _, ok := r.loss.(losses.Stateful); !ok {
+		if _, ok := losses.As[losses.Stateful](r.loss); !ok {
 			parts = append(parts, part{"own", func() []byte { return bytesOf(ownParams(r.loss)) }, into("own parameters", ownParams(r.loss))})
 		}
 	}

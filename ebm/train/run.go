@@ -157,7 +157,7 @@ func newRunner(m Model, l losses.Loss, ds data.Dataset, cfg Config) (*runner, er
 
 // ownParams are the parameters of the loss itself; nil: none.
 func ownParams(l losses.Loss) []float32 {
-	if p, ok := l.(losses.Parametric); ok {
+	if p, ok := losses.As[losses.Parametric](l); ok {
 		return p.OwnParams()
 	}
 	return nil

@@ -52,10 +52,10 @@ func (r *runner) step(ctx context.Context) error {
 
 // keepsState reports whether a step changes the loss itself before its update, as a replay buffer does.
 func keepsState(l losses.Loss) bool {
-	if c, ok := l.(*losses.Contrastive); ok {
+	if c, ok := losses.As[*losses.Contrastive](l); ok {
 		return c.Start == losses.FromBuffer
 	}
-	_, ok := l.(losses.Stateful)
+	_, ok := losses.As[losses.Stateful](l)
 	return ok
 }
 

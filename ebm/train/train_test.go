@@ -400,6 +400,30 @@ func TestChainsHold(t *testing.T) {
 	require.ErrorContains(t, err, "cannot hold 3")
 }
 
+// TestChainsHeld: each chain keeps its own last value, and moves as chains of the conditional energy do.
+func TestChainsHeld(t *testing.T) {
+	e := energy(t, open(t, 2), mlp(t, 3, 16), ebm.Options{})
+	start := make([]float32, 30)
+	rng.NewKey(1).Normals(start, 0, 0)
+	tails := []float32{0.25, -1}
+	free := [2][]float32{}
+	for i := range 10 {
+		start[3*i+2] = tails[i%2]
+		free[i%2] = append(free[i%2], start[3*i:3*i+2]...)
+	}
+	c := &Chains{Target: e, Held: 1}
+	got, err := c.Draw(context.Background(), slices.Clone(start), 10, 3, 8, rng.NewKey(9))
+	require.NoError(t, err)
+	for g, key := range []rng.Key{rng.NewKey(9), rng.NewKey(9).Derive(1)} {
+		want, err := samplers.Run(context.Background(), samplers.Hold(e, tails[g:g+1]), &samplers.Langevin{}, samplers.Config{Steps: 8, Init: free[g], Key: key})
+		require.NoError(t, err)
+		for i := range 5 {
+			row := 2*i + g
+			require.Equal(t, append(slices.Clone(want.Final[2*i:2*i+2]), tails[g]), got[3*row:3*row+3])
+		}
+	}
+}
+
 // plainTarget hides the fused loop.
 type plainTarget struct{ e *ebm.Energy }
 

@@ -56,7 +56,7 @@ func (r *runner) validation(ctx context.Context) (loss float64, err error) {
 	if l == nil {
 		l = r.loss
 	}
-	if s, ok := l.(losses.Stateful); ok {
+	if s, ok := losses.As[losses.Stateful](l); ok {
 		before := s.State()
 		defer func() { err = errors.Join(err, s.Load(before)) }()
 	}

@@ -43,6 +43,8 @@ func dataHelp() string {
 		}
 		fmt.Fprintf(&b, "\n  %-46s %s", name, s.About)
 	}
+	b.WriteString("\nClasses come with sets that have them, as the array y of a .npz (or labels=NAME), label=COLUMN of a .csv, labels=FILE of .npy and IDX," +
+		"\nor as the folders in a folder of PNG images.")
 	return b.String()
 }
 

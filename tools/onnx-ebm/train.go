@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,6 +37,8 @@ type trainOptions struct {
 	standardize                        bool
 	nonFinite                          string
 	trainOnly, freeze                  []string
+	byClass                            bool
+	crossEntropy                       float64
 	plot                               string
 	cfg                                train.Config
 }
@@ -85,6 +89,8 @@ Optimizers:
 	f.BoolVar(&o.standardize, "standardize", true, "let a NET see data of mean 0 and standard deviation 1; part of the written graph")
 	f.StringArrayVar(&o.trainOnly, "train-only", nil, "`GLOB` of parameter names: train only these; may be repeated")
 	f.StringArrayVar(&o.freeze, "freeze", nil, "`GLOB` of parameter names: leave these as they are; may be repeated")
+	f.BoolVar(&o.byClass, "by-class", false, "let the loss see E(x | y) = −f_y(x), each item under the energy of its class; for data and models with classes")
+	f.Float64Var(&o.crossEntropy, "cross-entropy", 0, "`WEIGHT` of −log p(y | x) added to the loss: a joint energy and classifier (JEM); for data and models with classes")
 	f.StringVar(&o.validation, "validation", "", "`DATA` for the validation loss")
 	f.IntVar(&o.cfg.ValidateEvery, "validate-every", 0, "steps from one validation to the next (default: an epoch, but 100 at least)")
 	f.IntVar(&o.cfg.Patience, "patience", 0, "stop after so many validations without a better loss, and keep the best parameters")
@@ -151,7 +157,7 @@ func (o trainOptions) check(c *cobra.Command, args []string, g *global) (trainOp
 		u.check(err)
 	}
 	o.cfg.Seed, o.cfg.Optimizer = g.seed, o.optimizer
-	o.cfg.Settings = map[string]string{"loss options": o.loss, "sampler": strings.Join([]string{o.sampler, strconv.Itoa(o.samplerSteps), o.stepSize, o.temperature, o.clamp}, " ")}
+	o.cfg.Settings = map[string]string{"loss options": o.loss, "labels": o.labelText(), "sampler": strings.Join([]string{o.sampler, strconv.Itoa(o.samplerSteps), o.stepSize, o.temperature, o.clamp}, " ")}
 	return o, u.err()
 }
 
@@ -172,6 +178,9 @@ func (o trainOptions) checkNumbers(u *usage) {
 	}
 	if u.c.Flags().Changed("clip-norm") && !(o.cfg.ClipNorm > 0) {
 		u.bad("--clip-norm %v: must be greater than 0", o.cfg.ClipNorm)
+	}
+	if u.c.Flags().Changed("cross-entropy") && !(o.crossEntropy > 0 && o.crossEntropy <= math.MaxFloat32) {
+		u.bad("--cross-entropy %v: must be greater than 0", o.crossEntropy)
 	}
 	if !(o.cfg.EMA >= 0 && o.cfg.EMA < 1) {
 		u.bad("--ema %v: must be from 0 to below 1", o.cfg.EMA)
@@ -225,6 +234,22 @@ func (a *app) train(c *cobra.Command, args []string, o trainOptions) error {
 	if err != nil {
 		return err
 	}
+	items := ds
+	classes := 0
+	saved := m
+	if o.labelled() {
+		if m, classes, err = o.joint(m, ds); err != nil {
+			return err
+		}
+		if ds, err = jointData(o.data, ds, classes); err != nil {
+			return err
+		}
+		if o.validation != "" {
+			if o.cfg.Validation, err = jointData(o.validation, o.cfg.Validation, classes); err != nil {
+				return err
+			}
+		}
+	}
 	e, err := a.open(ctx, m, ds.Shape(), ebm.Options{Trainable: true, TrainOnly: o.trainOnly, Freeze: o.freeze})
 	if err != nil {
 		return err
@@ -233,7 +258,7 @@ func (a *app) train(c *cobra.Command, args []string, o trainOptions) error {
 	if err := fitItems(o, ds, e); err != nil {
 		return err
 	}
-	loss, err := o.lossFor(a, e, ds)
+	loss, err := o.lossFor(a, e, items, classes)
 	if err != nil {
 		return err
 	}
@@ -245,7 +270,7 @@ func (a *app) train(c *cobra.Command, args []string, o trainOptions) error {
 	if err != nil && !interrupted {
 		return err
 	}
-	if err := writeTrained(&out, e, loss, result); err != nil {
+	if err := writeTrained(&out, e, saved.graph, o.recipe(loss, result), result.Curve); err != nil {
 		return err
 	}
 	if interrupted {
@@ -326,7 +351,8 @@ func fitItems(o trainOptions, ds data.Dataset, e *ebm.Energy) error {
 // sampleRows bounds the rows that densities are fitted to.
 const sampleRows = 100000
 
-func (o trainOptions) lossFor(a *app, e *ebm.Energy, ds data.Dataset) (losses.Loss, error) {
+// lossFor makes the loss of items of ds, which with classes e takes together with weights of classes.
+func (o trainOptions) lossFor(a *app, e *ebm.Energy, ds data.Dataset, classes int) (losses.Loss, error) {
 	u := &usage{}
 	kernel, err := o.kernel(u)
 	if err != nil {
@@ -340,6 +366,9 @@ func (o trainOptions) lossFor(a *app, e *ebm.Energy, ds data.Dataset) (losses.Lo
 	sample := make([]float32, len(indices)*data.Size(ds))
 	if err := ds.Rows(sample, indices); err != nil {
 		return nil, err
+	}
+	if classes > 0 {
+		return o.labelledLoss(chains, sample, data.Size(ds), classes)
 	}
 	return o.makeLoss(chains, sample, data.Size(ds))
 }
@@ -360,13 +389,38 @@ func (a *app) runTraining(ctx context.Context, e *ebm.Energy, loss losses.Loss, 
 	return result, err
 }
 
-// writeTrained writes the energy, and log Z where the loss has learned it.
-func writeTrained(out *outputs, e *ebm.Energy, loss losses.Loss, r *train.Result) error {
-	metadata := map[string]string{models.MetadataRole: "energy", "onnx-ebm.loss": loss.Name()}
-	if nce, ok := loss.(*losses.NCE); ok {
-		metadata["onnx-ebm.log_z"] = strconv.FormatFloat(nce.LogZ(), 'g', -1, 64)
+// files are the parts of a specification that name files: written models hold no paths.
+var files = regexp.MustCompile(`@[^:,]+`)
+
+// recipe is the metadata that says how an energy was trained, with log Z where the loss has learned it.
+func (o trainOptions) recipe(loss losses.Loss, r *train.Result) map[string]string {
+	recipe := map[string]string{
+		models.MetadataRole:  "energy",
+		"onnx-ebm.loss":      files.ReplaceAllString(o.loss, "@FILE"),
+		"onnx-ebm.steps":     strconv.Itoa(r.Steps),
+		"onnx-ebm.batch":     strconv.Itoa(o.cfg.Batch * o.cfg.Accumulate),
+		"onnx-ebm.optimizer": o.optimizer,
+		"onnx-ebm.lr":        o.lr,
+		"onnx-ebm.seed":      strconv.FormatUint(o.cfg.Seed, 10),
 	}
-	g, err := e.SavedGraph(metadata)
+	if o.cfg.EMA > 0 {
+		recipe["onnx-ebm.ema"] = strconv.FormatFloat(o.cfg.EMA, 'g', -1, 64)
+	}
+	if o.labelled() {
+		recipe["onnx-ebm.labels"] = o.labelText()
+	}
+	if _, ok := losses.As[*losses.Contrastive](loss); ok {
+		recipe["onnx-ebm.sampler"] = fmt.Sprintf("%s, step size %s, temperature %s", o.sampler, cmp.Or(o.stepSize, "0.01"), cmp.Or(o.temperature, "1"))
+	}
+	if nce, ok := losses.As[*losses.NCE](loss); ok {
+		recipe["onnx-ebm.log_z"] = strconv.FormatFloat(nce.LogZ(), 'g', -1, 64)
+	}
+	return recipe
+}
+
+// writeTrained writes g with the parameters that e has now.
+func writeTrained(out *outputs, e *ebm.Energy, g *graphs.Graph, metadata map[string]string, curve *train.Curve) error {
+	g, err := trainedGraph(e, g, metadata)
 	if err != nil {
 		return err
 	}
@@ -374,7 +428,7 @@ func writeTrained(out *outputs, e *ebm.Energy, loss losses.Loss, r *train.Result
 		return err
 	}
 	if out.wants("plot") {
-		if err := lossCurve(r.Curve).WritePNG(out.writer["plot"]); err != nil {
+		if err := lossCurve(curve).WritePNG(out.writer["plot"]); err != nil {
 			return err
 		}
 	}
@@ -396,7 +450,7 @@ type trainJSON struct {
 func (a *app) reportTraining(loss losses.Loss, r *train.Result) error {
 	j := trainJSON{Reason: string(r.Reason), Steps: r.Steps, Loss: number(r.Loss), BestStep: r.BestStep, Skipped: r.Skipped}
 	j.Validation, j.Best = present(r.Validation), present(r.Best)
-	if nce, ok := loss.(*losses.NCE); ok {
+	if nce, ok := losses.As[*losses.NCE](loss); ok {
 		j.LogZ = present(nce.LogZ())
 	}
 	if a.global.json {
