@@ -206,6 +206,14 @@ func (b *Builder) id(v *Value) uint64 {
 	return id
 }
 
+// own is an id that no other node has.
+func (b *Builder) own(n *Node) uint64 {
+	if len(n.Out) == 0 {
+		return b.id(&Value{})
+	}
+	return b.id(n.Out[0])
+}
+
 // key is equal for nodes that compute the same. Random ops and nodes with bodies get keys of their own.
 func (b *Builder) key(n *Node) string {
 	k := make([]byte, 0, 64)
@@ -222,7 +230,7 @@ func (b *Builder) key(n *Node) string {
 		k = b.appendAttr(k, n.Attrs[name], n)
 	}
 	if info, ok := Info(n.Op); !ok || info.Random {
-		k = wire.AppendUvarint(append(k, 0), b.id(n.Out[0]))
+		k = wire.AppendUvarint(append(k, 0), b.own(n))
 	}
 	return string(k)
 }
@@ -255,7 +263,7 @@ func (b *Builder) appendAttr(k []byte, a any, n *Node) []byte {
 			return append(k, ck...)
 		}
 	}
-	return wire.AppendUvarint(k, b.id(n.Out[0]))
+	return wire.AppendUvarint(k, b.own(n))
 }
 
 // Graph returns what was built with the given outputs, without the nodes that no output needs.
@@ -305,6 +313,10 @@ func (b *Builder) copyNodes(nodes []*Node, m map[*Value]*Value, edit func(*Node)
 		c := cloneNode(n, m)
 		if edit != nil {
 			edit(c)
+		}
+		if err := b.bodies(c); err != nil {
+			b.Fail(err)
+			return
 		}
 		for i, r := range b.Add(c) {
 			m[n.Out[i]] = r
