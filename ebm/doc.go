@@ -8,6 +8,6 @@
 // An Energy is a samplers.Target and a losses.Model. Batches are x [N, D…] float32 in row-major order, E is [N]; Gradient is ∇ₓE,
 // the score is −∇ₓE.
 //
-// A frozen Energy (the default) has its parameters compiled in, which is fastest to sample. With Options.Trainable the programs read
+// A frozen Energy (the default) has its parameters compiled in, which is fastest to sample, unless they exceed 1 GiB. With Options.Trainable the programs read
 // the flat parameter store at every run: what an optimiser writes there is what the next run uses.
 package ebm

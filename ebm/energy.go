@@ -28,7 +28,8 @@ type Energy struct {
 	source  *graphs.Graph // as given to New
 	graph   *graphs.Graph // items of known shape, no initializers but parameters
 	options Options
-	fixed   int // batch size that the graph is made for, 0 for any
+	fixed   int  // batch size that the graph is made for, 0 for any
+	large   bool // parameters are too large to be compiled into programs
 	item    []int64
 	dim     int
 	params  *Params
@@ -65,6 +66,7 @@ func New(rt *runtime.Runtime, g *graphs.Graph, o Options) (*Energy, error) {
 	for _, d := range item {
 		e.dim *= int(d)
 	}
+	e.large = params.Size() > maxCompiled
 	if d := g.Input(gradients.X).Shape()[0]; d.IsStatic() {
 		e.fixed = int(d.Size)
 	}
@@ -121,7 +123,7 @@ func (e *Energy) Graph() *graphs.Graph { return e.graph }
 func (e *Energy) Store() *Params { return e.params }
 
 // Params is the flat parameter store's memory.
-func (e *Energy) Params() []float32 { return e.params.Flat }
+func (e *Energy) Params() []float32 { return e.params.Flat() }
 
 // Runtime is what the energy runs on.
 func (e *Energy) Runtime() *runtime.Runtime { return e.rt }

@@ -155,8 +155,8 @@ func (b *pullback) Add(ct losses.Values, dTheta []float32) error {
 	if b.p == nil {
 		return errors.New("ebm: the pullback is closed")
 	}
-	if len(dTheta) != len(b.e.params.Flat) {
-		return fmt.Errorf("ebm: a gradient of %d elements for %d parameters", len(dTheta), len(b.e.params.Flat))
+	if len(dTheta) != b.e.params.Size() {
+		return fmt.Errorf("ebm: a gradient of %d elements for %d parameters", len(dTheta), b.e.params.Size())
 	}
 	for _, o := range quantities {
 		if b.want&o.loss == 0 {

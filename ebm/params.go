@@ -5,6 +5,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"sync"
 
 	"github.com/onnx-ebm/onnx-ebm/gradients"
 	"github.com/onnx-ebm/onnx-ebm/graphs"
@@ -14,21 +15,49 @@ import (
 type Param struct {
 	Name      string
 	Shape     []int64
-	Offset    int // of its first element in the flat store
+	Offset    int // of its first element in Flat
 	Len       int
 	Trainable bool
 
 	value *graphs.Value
 }
 
-// Params is the flat parameter store: all parameters in one slice, in the order in which the graph uses them.
+// Params is the parameter store: all parameters, in the order in which the graph uses them. They are one slice, Flat, which is made when it is
+// first asked for: a frozen energy does without and leaves its parameters where they were read, perhaps in a mapped file.
 type Params struct {
 	List []Param
-	Flat []float32
+
+	mu   sync.Mutex
+	size int
+	flat []float32
 }
 
-// Of returns the elements of a parameter, in the store's memory.
-func (p *Params) Of(q Param) []float32 { return p.Flat[q.Offset : q.Offset+q.Len] }
+// Size is the number of elements of all parameters.
+func (p *Params) Size() int { return p.size }
+
+// Flat is the store's memory, all parameters one after the other.
+func (p *Params) Flat() []float32 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.flat == nil {
+		p.flat = make([]float32, p.size)
+		for _, q := range p.List {
+			copy(p.flat[q.Offset:], graphs.Data[float32](q.value.Tensor))
+			q.value.Tensor.Forget()
+		}
+	}
+	return p.flat
+}
+
+// Of returns the elements of a parameter: those of Flat, where it was made; otherwise they must not be written.
+func (p *Params) Of(q Param) []float32 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.flat == nil {
+		return graphs.Data[float32](q.value.Tensor)
+	}
+	return p.flat[q.Offset : q.Offset+q.Len]
+}
 
 // Lookup returns the parameter with the given name.
 func (p *Params) Lookup(name string) (Param, bool) {
@@ -141,7 +170,7 @@ func normStatistics(g *graphs.Graph) map[*graphs.Value]bool {
 	return stats
 }
 
-// newParams lays the parameters out in one flat slice.
+// newParams says where parameters lie in the flat slice.
 func newParams(g *graphs.Graph, values []*graphs.Value) (*Params, error) {
 	p := &Params{}
 	stats := normStatistics(g)
@@ -150,10 +179,10 @@ func newParams(g *graphs.Graph, values []*graphs.Value) (*Params, error) {
 		if t.DType != graphs.Float32 {
 			return nil, fmt.Errorf("ebm: parameter %q is %v; import the model to make it float32", v.Name, t.DType)
 		}
-		q := Param{Name: v.Name, Shape: t.Dims, Offset: len(p.Flat), Len: int(t.Len()), value: v}
+		q := Param{Name: v.Name, Shape: t.Dims, Offset: p.size, Len: int(t.Len()), value: v}
 		q.Trainable = !stats[v] && !exporterConstant(v)
 		p.List = append(p.List, q)
-		p.Flat = append(p.Flat, graphs.Data[float32](t)...)
+		p.size += q.Len
 	}
 	return p, nil
 }

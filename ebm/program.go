@@ -14,6 +14,10 @@ import (
 // maxOpset is the newest opset that compiled programs use: every supported ONNX Runtime has it.
 const maxOpset = 21
 
+// maxCompiled is the number of parameters (1 GiB) up to which a frozen energy compiles them into its programs, where ONNX Runtime lays them out
+// anew: a second and third copy. Those of a larger energy are read where they lie, as in a trainable one.
+var maxCompiled = 1 << 28
+
 // maxBindings bounds the memory that a program's idle bindings hold.
 const maxBindings = 4
 
@@ -120,7 +124,7 @@ func (e *Energy) finished(d derivation) (*graphs.Graph, error) {
 	if err == nil {
 		g, err = gradients.Finalize(g, maxOpset)
 	}
-	if err == nil && !e.options.Trainable {
+	if err == nil && !e.readsParams() {
 		g, err = graphs.Freeze(g)
 	}
 	if err != nil {
@@ -129,10 +133,13 @@ func (e *Energy) finished(d derivation) (*graphs.Graph, error) {
 	return g, nil
 }
 
-// compile builds a graph whose inputs and outputs with the batch axis in front are rows; parameters are constants or, in a trainable
-// energy, inputs that alias the flat store; other outputs are sums over the rows. cost is the operations of a row.
+// readsParams reports whether programs read parameters at every run.
+func (e *Energy) readsParams() bool { return e.options.Trainable || e.large }
+
+// compile builds a graph whose inputs and outputs with the batch axis in front are rows; parameters are constants or, in a trainable or large
+// energy, inputs that alias the store; other outputs are sums over the rows. cost is the operations of a row.
 func (e *Energy) compile(name string, g *graphs.Graph, cost float64) (*program, error) {
-	raw, err := graphs.Encode(g, graphs.WriteOptions{MaxOpset: maxOpset, ParamsAsInputs: e.options.Trainable})
+	raw, err := graphs.Encode(g, graphs.WriteOptions{MaxOpset: maxOpset, ParamsAsInputs: e.readsParams()})
 	if err != nil {
 		return nil, fmt.Errorf("ebm: %w", err)
 	}
@@ -146,6 +153,9 @@ func (e *Energy) compile(name string, g *graphs.Graph, cost float64) (*program, 
 		m.Inputs = append(m.Inputs, port)
 	}
 	if e.options.Trainable {
+		e.params.Flat()
+	}
+	if e.readsParams() {
 		for _, v := range g.Params() {
 			q, ok := e.params.Lookup(v.Name)
 			if !ok {

@@ -7,12 +7,12 @@ import (
 	"github.com/onnx-ebm/onnx-ebm/graphs"
 )
 
-// SavedGraph is the energy graph with the present parameter values and metadata added to its own.
+// SavedGraph is the energy graph with the present parameter values and metadata added to its own. Its tensors are the store's memory, not copies:
+// write it before parameters change.
 func (e *Energy) SavedGraph(metadata map[string]string) (*graphs.Graph, error) {
 	tensors := map[string]*graphs.Tensor{}
 	for _, q := range e.params.List {
-		values := append([]float32(nil), e.params.Of(q)...)
-		tensors[q.Name] = graphs.NewTensor(values, q.Shape...)
+		tensors[q.Name] = graphs.NewTensor(e.params.Of(q), q.Shape...)
 	}
 	g, err := graphs.WithTensors(e.source, tensors)
 	if err != nil {

@@ -11,19 +11,29 @@ import (
 	"strings"
 
 	"github.com/onnx-ebm/onnx-ebm/graphs/internal/onnxpb"
+	"github.com/onnx-ebm/onnx-ebm/internal/mmap"
 )
 
-// externalFiles reads tensor data that lies beside the model. Each tensor is read once, straight into its own memory.
+// externalFiles reads tensor data that lies beside the model. Tensors of a large file are parts of a map of it, which stays as long as the
+// process; others are read once, straight into their own memory.
 type externalFiles struct {
 	dir      string
 	root     *os.Root
 	last     *os.File // the file read last: most models have one
 	lastName string
+	maps     map[string][]byte // by location
+	copied   map[string]int64  // bytes that were read, by location
 	used     bool
 }
 
-// read returns the size bytes that the entries (location, offset, length) of a tensor name.
-func (x *externalFiles) read(entries []*onnxpb.StringStringEntry, size int64) ([]byte, error) {
+// mapFrom is the size of a data file from which on it is mapped.
+var mapFrom int64 = 64 << 20
+
+// maxOverlap bounds how often the bytes of a file are read: tensors may share them, but a small file must not become a large model.
+const maxOverlap = 8
+
+// read fills t with the size bytes that the entries (location, offset, length) of a tensor name.
+func (x *externalFiles) read(t *Tensor, entries []*onnxpb.StringStringEntry, size int64) error {
 	x.used = true
 	var location string
 	offset, length := int64(0), int64(-1)
@@ -38,28 +48,61 @@ func (x *externalFiles) read(entries []*onnxpb.StringStringEntry, size int64) ([
 			length, err = strconv.ParseInt(e.Value, 10, 64)
 		}
 		if err != nil || offset < 0 {
-			return nil, fmt.Errorf("external data: %s %q is no valid number", e.Key, e.Value)
+			return fmt.Errorf("external data: %s %q is no valid number", e.Key, e.Value)
 		}
 	}
 	if length >= 0 && length != size {
-		return nil, fmt.Errorf("external data: its length is %d where its shape needs %d bytes", length, size)
+		return fmt.Errorf("external data: its length is %d where its shape needs %d bytes", length, size)
 	}
 	f, err := x.file(location)
 	if err != nil {
-		return nil, fmt.Errorf("external data: %w", err)
+		return fmt.Errorf("external data: %w", err)
 	}
 	st, err := f.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("external data: %w", err)
+		return fmt.Errorf("external data: %w", err)
 	}
 	if offset > st.Size() || size > st.Size()-offset {
-		return nil, fmt.Errorf("external data: %s has %d bytes, the tensor needs %d from offset %d", location, st.Size(), size, offset)
+		return fmt.Errorf("external data: %s has %d bytes, the tensor needs %d from offset %d", location, st.Size(), size, offset)
 	}
-	b := make([]byte, size)
-	if _, err := f.ReadAt(b, offset); err != nil && !(errors.Is(err, io.EOF) && size == 0) {
-		return nil, fmt.Errorf("external data: %s: %w", location, err)
+	if offset%int64(max(1, t.DType.Size())) == 0 && st.Size() >= mapFrom && size > 0 {
+		memory, err := x.mapped(f, location, st.Size())
+		if err == nil {
+			t.Raw, t.mapped = memory[offset:offset+size:offset+size], true
+			return nil
+		}
+		if !errors.Is(err, mmap.ErrUnsupported) {
+			return fmt.Errorf("external data: %s: %w", location, err)
+		}
 	}
-	return b, nil
+	if x.copied[location]/maxOverlap > st.Size() {
+		return fmt.Errorf("external data: the tensors in %s lie over each other: they are more than %d times its %d bytes", location, maxOverlap, st.Size())
+	}
+	if x.copied == nil {
+		x.copied = map[string]int64{}
+	}
+	x.copied[location] += size
+	t.Raw = make([]byte, size)
+	if _, err := f.ReadAt(t.Raw, offset); err != nil && !(errors.Is(err, io.EOF) && size == 0) {
+		return fmt.Errorf("external data: %s: %w", location, err)
+	}
+	return nil
+}
+
+// mapped returns the map of a whole file.
+func (x *externalFiles) mapped(f *os.File, location string, size int64) ([]byte, error) {
+	if m := x.maps[location]; m != nil {
+		return m, nil
+	}
+	m, err := mmap.Map(f, size)
+	if err != nil {
+		return nil, err
+	}
+	if x.maps == nil {
+		x.maps = map[string][]byte{}
+	}
+	x.maps[location] = m
+	return m, nil
 }
 
 // file opens a file in the model's folder. os.Root refuses symbolic links that lead out of it.

@@ -27,7 +27,8 @@ type FileInfo struct {
 	External        bool // some tensors lie in other files
 }
 
-// ReadFile reads an ONNX file. External data is looked for in the file's folder and beneath it only.
+// ReadFile reads an ONNX file. External data is looked for in the file's folder and beneath it only. Large data files are mapped, not read: their
+// tensors take no memory of their own, and the file must not be cut off or changed in place while they are used (replacing it is harmless).
 func ReadFile(path string) (*Graph, *FileInfo, error) {
 	b, err := readModel(path)
 	if err != nil {

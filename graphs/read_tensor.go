@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"unsafe"
 
 	"github.com/onnx-ebm/onnx-ebm/graphs/internal/onnxpb"
 )
 
-// tensor converts a tensor and verifies that its data fits its shape. Raw data aliases the file's bytes.
+// tensor converts a tensor and verifies that its data fits its shape. Raw data aliases the file's bytes, where elements lie aligned in them, or a map
+// of the data file.
 func (r *reader) tensor(p *onnxpb.Tensor) (*Tensor, error) {
 	t := &Tensor{DType: DType(p.DataType), Dims: append([]int64{}, p.Dims...)}
 	if err := supported(t.DType); err != nil {
@@ -31,9 +33,9 @@ func (r *reader) tensor(p *onnxpb.Tensor) (*Tensor, error) {
 	var err error
 	switch {
 	case p.DataLocation == onnxpb.External:
-		t.Raw, err = r.files.read(p.ExternalData, int64(size))
+		err = r.files.read(t, p.ExternalData, int64(size))
 	case p.Has(onnxpb.FieldRawData):
-		t.Raw = p.RawData
+		t.Raw = aligned(p.RawData, t.DType.Size())
 	default:
 		t.Raw, err = typedData(t.DType, p)
 	}
@@ -44,6 +46,14 @@ func (r *reader) tensor(p *onnxpb.Tensor) (*Tensor, error) {
 		return nil, fmt.Errorf("its data has %d bytes where %v%v needs %d", len(t.Raw), t.DType, p.Dims, size)
 	}
 	return t, nil
+}
+
+// aligned returns b, or a copy whose elements of the given size can be used in place.
+func aligned(b []byte, size int) []byte {
+	if len(b) == 0 || uintptr(unsafe.Pointer(&b[0]))%uintptr(max(size, 1)) == 0 {
+		return b
+	}
+	return append(make([]byte, 0, len(b)), b...)
 }
 
 // elementCount multiplies dims; ok is false for negative dims and for products that do not fit.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"unsafe"
+
+	"github.com/onnx-ebm/onnx-ebm/internal/mmap"
 )
 
 // DType is an element type, numbered as TensorProto.DataType in the ONNX specification.
@@ -71,6 +73,16 @@ type Tensor struct {
 	Dims    []int64
 	Raw     []byte
 	Strings []string // elements when DType is String
+
+	mapped bool // Raw is part of a mapped file
+}
+
+// Forget takes the pages of a tensor that lies in a mapped file out of memory, for callers that have copied it: they are read again when they
+// are used. Other tensors stay as they are.
+func (t *Tensor) Forget() {
+	if t.mapped {
+		mmap.Forget(t.Raw)
+	}
 }
 
 // Number is the set of Go types whose memory layout is that of an ONNX element type.

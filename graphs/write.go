@@ -2,7 +2,6 @@ package graphs
 
 import (
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -17,6 +16,7 @@ type WriteOptions struct {
 	MinOpset        int64            // 0 means 18, the lowest that the forms of the IR are written for
 	MaxOpset        int64            // 0 means 26; an op that needs more is an error
 	ParamsAsInputs  bool             // parameters become graph inputs after the graph's own, without data
+	InlineLimit     int64            // bytes of initializers from which on WriteFile puts them into a data file; 0 means InlineLimit
 	ValueInfo       bool             // also write the types of intermediate values
 	Domains         map[string]int64 // versions of other domains, 1 where absent
 	Producer        string
@@ -48,16 +48,18 @@ func Encode(g *Graph, o WriteOptions) ([]byte, error) {
 	return b, nil
 }
 
-// WriteFile writes g to a file that appears whole or not at all.
+// WriteFile writes g to a file that appears whole or not at all. Above the limit of the options, large initializers go to a second file beside it,
+// DataName(path), which appears with it.
 func WriteFile(path string, g *Graph, o WriteOptions) error {
-	b, err := Encode(g, o)
-	if err != nil {
-		return err
+	var set atomicfile.Set
+	defer set.Abort()
+	w, err := set.Add(path)
+	if err == nil {
+		err = Stage(&set, path, w, g, o)
 	}
-	err = atomicfile.Write(path, func(w io.Writer) error {
-		_, err := w.Write(b)
-		return err
-	})
+	if err == nil {
+		err = set.Commit()
+	}
 	if err != nil {
 		return fmt.Errorf("graphs: %w", err)
 	}

@@ -17,8 +17,8 @@ func Run(ctx context.Context, m Model, l Loss, b Batch, k rng.Key, dTheta []floa
 	if b.Dim != m.Dim() {
 		return Result{}, fmt.Errorf("losses: %s: rows of %d values for a model of %d", l.Name(), b.Dim, m.Dim())
 	}
-	if params := len(m.Params()); dTheta != nil && len(dTheta) != params {
-		return Result{}, fmt.Errorf("losses: %s: a gradient of %d values for %d parameters", l.Name(), len(dTheta), params)
+	if dTheta != nil && len(dTheta) != len(m.Params()) {
+		return Result{}, fmt.Errorf("losses: %s: a gradient of %d values for %d parameters", l.Name(), len(dTheta), len(m.Params()))
 	}
 	queries, err := l.Plan(ctx, b, k)
 	if err != nil {

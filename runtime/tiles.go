@@ -15,7 +15,8 @@ const (
 	maxTileWork  = 1 << 27 // if they are dear
 	minTileWork  = 1 << 20 // the least that is worth handing to another core
 	maxTileSize  = 1 << 15 // elements of the largest Rows port, beyond tileRows
-	maxSumSize   = 1 << 24 // elements of all tiles' own Sum outputs
+	maxSumSize   = 1 << 24 // elements of all tiles' own Sum outputs, but for two tiles
+	maxTwoSums   = 1 << 28 // elements of Sum outputs of which even two are too many
 	elementCost  = 100     // of a number that is read or written, in operations of a matrix product: 1 ns
 	deviceRows   = 1 << 16 // rows of a tile on a GPU
 )
@@ -45,7 +46,10 @@ func tileCount(n int, m Model) int {
 	case work < float64(tiles)*minTileWork:
 		tiles = int(work / minTileWork)
 	}
-	if sums > 0 {
+	switch {
+	case sums > maxTwoSums:
+		tiles = 1
+	case sums > 0:
 		tiles = min(tiles, max(2, maxSumSize/sums))
 	}
 	return max(1, min(tiles, n))

@@ -180,7 +180,7 @@ func (c Config) groups(params *ebm.Params) (optim.Groups, error) {
 	if !trainable {
 		return nil, fmt.Errorf("train: none of the %d parameters is trainable", len(params.List))
 	}
-	return groups, groups.Check(len(params.Flat))
+	return groups, groups.Check(params.Size())
 }
 
 // settings are what a checkpoint and the run that resumes it must agree on.

@@ -1,9 +1,14 @@
 //go:build !unix
 
-package npy
+package mmap
 
 import "os"
 
-func mapFile(*os.File, int64) ([]byte, error) { return nil, ErrNotMappable }
+// Map is not supported.
+func Map(*os.File, int64) ([]byte, error) { return nil, ErrUnsupported }
 
-func unmapFile([]byte) error { return nil }
+// Unmap does nothing.
+func Unmap([]byte) error { return nil }
+
+// Forget does nothing.
+func Forget([]byte) {}

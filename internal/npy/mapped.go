@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+
+	"github.com/onnx-ebm/onnx-ebm/internal/mmap"
 )
 
 // ErrNotMappable is returned by Map where a file must be read whole instead:
@@ -41,7 +43,10 @@ func Map(path string, opts ...Option) (*Mapped, error) {
 	if err != nil {
 		return nil, fmt.Errorf("npy: %s: %w", path, err)
 	}
-	memory, err := mapFile(f, size)
+	memory, err := mmap.Map(f, size)
+	if errors.Is(err, mmap.ErrUnsupported) {
+		err = ErrNotMappable
+	}
 	if err != nil {
 		return nil, fmt.Errorf("npy: %s: %w", path, err)
 	}
@@ -94,5 +99,5 @@ func (m *Mapped) Close() error {
 	if memory == nil {
 		return nil
 	}
-	return unmapFile(memory)
+	return mmap.Unmap(memory)
 }

@@ -37,7 +37,7 @@ func derive(w gradients.Want) func(*graphs.Graph) (*graphs.Graph, error) {
 }
 
 func paramGradients(g *graphs.Graph) (*graphs.Graph, error) {
-	e, err := ebm.New(nil, g, ebm.Options{Trainable: true, All: true})
+	e, err := ebm.New(nil, g, ebm.Options{All: true})
 	if err != nil {
 		return nil, err
 	}
@@ -68,6 +68,7 @@ func (a *app) deriveCommand() *cobra.Command {
 		Short: "Write a derivative of an energy as an ONNX file",
 		Long: `Writes a graph with the input x [N, D…] and one output, named as WHAT (param-gradients: one for each parameter):
 ` + list.String() + `The file is plain ONNX of opset 19 or less: any ONNX Runtime from 1.16 on runs it.
+` + dataFileHelp + `
 
 ` + modelHelp,
 		Example: `  onnx-ebm derive energy.onnx --what score -o score.onnx

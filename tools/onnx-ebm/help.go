@@ -15,6 +15,9 @@ number a row as its output, or a builtin, also weighted and added up (onnx-ebm i
   builtin:double-well:dim=2:h=2
   builtin:gaussian+0.5*builtin:rings`
 
+// dataFileHelp is the part of help that concerns written models.
+const dataFileHelp = "Of more than 1800 MiB of parameters the file has its data beside it, in FILE.data: keep both in one folder."
+
 // builtinHelp lists the builtins with their formulas.
 func builtinHelp() string {
 	return "Builtins, E(x) and the keys with their defaults, after builtin:\n" + entries(models.Help())

@@ -26,6 +26,7 @@ func (a *app) importCommand() *cobra.Command {
 		Long: `Makes an energy file, input x [N, D…] and output energy [N], of a model that any exporter wrote.
 Initializers keep their names, shapes and values. Double and float16 models become float32.
 A fixed batch size becomes dynamic. A model whose rows influence each other is refused.
+External data of SRC.onnx must lie in its folder. ` + dataFileHelp + `
 
 --as says how the energy is made of the output y:
   identity          y itself, [N], [N,1] or [N,1,1]

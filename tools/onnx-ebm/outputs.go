@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 
 	"github.com/onnx-ebm/onnx-ebm/graphs"
@@ -14,6 +13,7 @@ import (
 type outputs struct {
 	set    atomicfile.Set
 	writer map[string]io.Writer // by what the file holds
+	path   map[string]string    // as given, by the same
 	store  *zarr.Staged         // draws as a store, or nil
 }
 
@@ -27,9 +27,9 @@ func (o *outputs) add(key, path string) error {
 		return err
 	}
 	if o.writer == nil {
-		o.writer = map[string]io.Writer{}
+		o.writer, o.path = map[string]io.Writer{}, map[string]string{}
 	}
-	o.writer[key] = w
+	o.writer[key], o.path[key] = w, path
 	return nil
 }
 
@@ -54,16 +54,9 @@ func (o *outputs) array(key string, data []float32, shape ...int) error {
 	return npy.Write(o.writer[key], npy.Array{Shape: shape, Data: data})
 }
 
-// graph writes a model to the file of the key.
+// graph writes a model to the file of the key, and a large one's data beside it.
 func (o *outputs) graph(key string, g *graphs.Graph, w graphs.WriteOptions) error {
-	b, err := graphs.Encode(g, w)
-	if err != nil {
-		return err
-	}
-	if _, err := o.writer[key].Write(b); err != nil {
-		return fmt.Errorf("write model: %w", err)
-	}
-	return nil
+	return graphs.Stage(&o.set, o.path[key], o.writer[key], g, w)
 }
 
 // draws stages a store of draws.

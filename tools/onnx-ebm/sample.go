@@ -301,18 +301,28 @@ func (a *app) sample(c *cobra.Command, args []string, o sampleOptions) error {
 // maxUnasked is how many values of draws are kept for --json alone: 1 GiB.
 const maxUnasked = 1 << 28
 
+// modelSum is a checksum of a graph and its parameters.
+func modelSum(g *graphs.Graph) (uint32, error) {
+	raw, err := graphs.Encode(g, graphs.WriteOptions{ParamsAsInputs: true})
+	sum := crc32.Checksum(raw, castagnoli)
+	for _, v := range g.Params() {
+		sum = crc32.Update(sum, castagnoli, v.Tensor.Raw)
+	}
+	return sum, err
+}
+
 // prepareCheckpoints makes the folder, loads what to go on from, and has the
 // run save itself; nil if no folder was named.
 func (a *app) prepareCheckpoints(o sampleOptions, r *sampleRun, e *ebm.Energy) (*checkpoints, error) {
 	if o.checkpoint == "" {
 		return nil, nil
 	}
-	raw, err := graphs.Encode(e.Graph(), graphs.WriteOptions{})
+	model, err := modelSum(e.Graph())
 	if err != nil {
 		return nil, err
 	}
 	k := &checkpoints{o.checkpoint, map[string]string{
-		"model":   fmt.Sprintf("%08x", crc32.Checksum(raw, castagnoli)),
+		"model":   fmt.Sprintf("%08x", model),
 		"sampler": o.sampler + " " + fmt.Sprint(o.kernel),
 		"chains":  fmt.Sprint(r.cfg.Chains),
 		"init":    fmt.Sprintf("%08x", crc32.Checksum(fmt.Append(nil, r.cfg.Init), castagnoli)),

@@ -53,6 +53,7 @@ func (a *app) trainCommand() *cobra.Command {
 		Short: "Fit the parameters of an energy to data",
 		Long: `Trains a network, or goes on with an energy file, and writes an energy file that takes data in the data's own units.
 The same seed gives the same bytes for any number of workers, also of a run that was interrupted and resumed.
+` + dataFileHelp + `
 
 NET:
 ` + entries(models.NetworkHelp()) + `
