@@ -126,8 +126,12 @@ func (r *Runtime) session(m Model) (*ort.DynamicAdvancedSession, error) {
 		o.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"),
 		o.AddSessionConfigEntry("session.inter_op.allow_spinning", "0"),
 	)
-	if err == nil && r.device.cuda {
+	switch {
+	case err != nil:
+	case r.device.cuda:
 		err = appendCUDA(o, r.device.id)
+	default:
+		err = addElementwise(o)
 	}
 	if err != nil {
 		return nil, err

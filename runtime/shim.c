@@ -3,52 +3,18 @@
 
 #include <signal.h>
 
-// Places of functions in OrtApi, a struct of function pointers that only ever
-// grows at its end (onnxruntime_c_api.h). TestAPIPlaces checks them.
-enum {
-  API_GET_ERROR_MESSAGE = 2,
-  API_CREATE_TENSOR_WITH_DATA = 49,
-  API_CREATE_CPU_MEMORY_INFO = 69,
-  API_RELEASE_STATUS = 93,
-  API_RELEASE_VALUE = 96,
-  API_GET_AVAILABLE_PROVIDERS = 125,
-  API_RELEASE_AVAILABLE_PROVIDERS = 126,
-  API_RUN_WITH_BINDING = 133,
-  API_CREATE_IO_BINDING = 134,
-  API_RELEASE_IO_BINDING = 135,
-  API_BIND_INPUT = 136,
-  API_BIND_OUTPUT = 137,
-};
+#include "api.h"
 
-enum { ELEMENT_FLOAT = 1, ARENA_ALLOCATOR = 1, MEMORY_DEFAULT = 0 };
-
-typedef struct {
-  const void *(*get_api)(uint32_t);
-  const char *(*get_version)(void);
-} api_base;
-
-typedef void *(*create_tensor_fn)(void *, void *, size_t, const int64_t *, size_t, int, void **);
-typedef void *(*create_memory_info_fn)(int, int, void **);
-typedef void *(*run_fn)(void *, void *, void *);
-typedef void *(*bind_fn)(void *, const char *, void *);
-typedef void *(*create_binding_fn)(void *, void **);
-typedef void (*release_fn)(void *);
-typedef void *(*providers_fn)(char ***, int *);
-typedef void *(*providers_free_fn)(char **, int);
-typedef const char *(*text_fn)(void *);
-
-static void *const *api;
+void *const *ebm_api;
 static void *memory_info;
-
-#define CALL(type, place) ((type)api[place])
 
 const void *ebm_call_base(void *symbol) { return ((const void *(*)(void))symbol)(); }
 
 const char *ebm_version(const void *base) { return ((const api_base *)base)->get_version(); }
 
 int ebm_use_api(const void *base, uint32_t version) {
-  api = ((const api_base *)base)->get_api(version);
-  if (!api) return 0;
+  ebm_api = ((const api_base *)base)->get_api(version);
+  if (!ebm_api) return 0;
   return CALL(create_memory_info_fn, API_CREATE_CPU_MEMORY_INFO)(ARENA_ALLOCATOR, MEMORY_DEFAULT, &memory_info) == NULL;
 }
 

@@ -3,6 +3,8 @@ package runtime
 /*
 #cgo CFLAGS: -O2
 #include <stdlib.h>
+#include "api.h"
+#include "elementwise.h"
 #include "shim.h"
 #cgo noescape ebm_run
 #cgo nocallback ebm_run
@@ -21,7 +23,7 @@ import (
 
 // apiVersion is the version of the C API that is used: the minor number of the
 // oldest ONNX Runtime that has it.
-const apiVersion = 24
+const apiVersion = C.API_VERSION
 
 // statusError turns an OrtStatus into an error and frees it; nil stays nil.
 func statusError(status unsafe.Pointer) error {
@@ -58,6 +60,15 @@ func sessionPointer(s *ort.DynamicAdvancedSession) (C.uintptr_t, error) {
 		}
 	}
 	return 0, fmt.Errorf("runtime: onnxruntime_go has another layout than DynamicAdvancedSession.s.ortSession: use v1.27.0")
+}
+
+// addElementwise makes the op of elementwise.h known to sessions made with o.
+func addElementwise(o *ort.SessionOptions) error {
+	p := reflect.ValueOf(o).Elem().FieldByName("o")
+	if !p.IsValid() || p.Kind() != reflect.Pointer || p.IsNil() {
+		return fmt.Errorf("runtime: onnxruntime_go has another layout than SessionOptions.o: use v1.27.0")
+	}
+	return statusError(C.elementwise_add(C.uintptr_t(p.Pointer())))
 }
 
 // value is a float32 OrtValue over Go memory that the owner keeps pinned.
