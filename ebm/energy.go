@@ -19,6 +19,7 @@ type Options struct {
 	TrainOnly []string         // glob patterns: only these parameters are trainable
 	Freeze    []string         // glob patterns: these are not
 	Policy    gradients.Policy // how pullbacks get intermediate values: Keep (default) or Recompute
+	Unfused   bool             // programs have ONNX's own ops only, not the runtime's for chains of element-wise ones
 }
 
 // Energy is E(x;θ): a graph, its parameters and its compiled programs. Programs are derived and compiled when first needed and kept.

@@ -139,6 +139,10 @@ func (e *Energy) readsParams() bool { return e.options.Trainable || e.large }
 // compile builds a graph whose inputs and outputs with the batch axis in front are rows; parameters are constants or, in a trainable or large
 // energy, inputs that alias the store; other outputs are sums over the rows. cost is the operations of a row.
 func (e *Energy) compile(name string, g *graphs.Graph, cost float64) (*program, error) {
+	g, err := e.fused(g)
+	if err != nil {
+		return nil, err
+	}
 	raw, err := graphs.Encode(g, graphs.WriteOptions{MaxOpset: maxOpset, ParamsAsInputs: e.readsParams()})
 	if err != nil {
 		return nil, fmt.Errorf("ebm: %w", err)
@@ -176,6 +180,18 @@ func (e *Energy) compile(name string, g *graphs.Graph, cost float64) (*program, 
 		return nil, fmt.Errorf("ebm: %w", err)
 	}
 	return p, nil
+}
+
+// fused is the graph with the runtime's own op for element-wise nodes, where that is known.
+func (e *Energy) fused(g *graphs.Graph) (*graphs.Graph, error) {
+	if e.options.Unfused || !e.rt.Elementwise() {
+		return g, nil
+	}
+	g, err := graphs.FuseElementwise(g, !e.readsParams())
+	if err != nil {
+		return nil, fmt.Errorf("ebm: %w", err)
+	}
+	return g, nil
 }
 
 func (e *Energy) port(name string, v *graphs.Value, otherwise runtime.Kind) (runtime.Port, error) {

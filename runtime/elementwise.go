@@ -11,6 +11,9 @@ import "C"
 // describes it.
 const ElementwiseDomain = "onnx-ebm"
 
+// Elementwise reports whether models may use the op Elementwise: on a CPU.
+func (r *Runtime) Elementwise() bool { return !r.device.cuda }
+
 // ElementwiseOps gives the instructions of Elementwise programs and their
 // numbers of operands.
 func ElementwiseOps() map[string]int {
