@@ -423,17 +423,17 @@ static operand fetch(input *in, size_t start, size_t n, size_t padded, int insid
     memset(in->slot + n, 0, (padded - n) * sizeof(float));
     return (operand){in->slot, LANES};
   }
-  if (at / in->inner == (at + n - 1) / in->inner) {
-    for (size_t j = 0; j < LANES; j++) in->slot[j] = in->data[at / in->inner];
+  size_t value = at / in->inner, run = in->inner - at % in->inner;
+  if (run >= n) {
+    for (size_t j = 0; j < LANES; j++) in->slot[j] = in->data[value];
     return (operand){in->slot, 0};
   }
-  for (size_t done = 0; done < n;) {
-    size_t run = in->inner - at % in->inner;
+  for (size_t done = 0; done < n; run = in->inner) {
     if (run > n - done) run = n - done;
-    float v = in->data[at / in->inner];
+    float v = in->data[value];
     for (size_t j = 0; j < run; j++) in->slot[done + j] = v;
     done += run;
-    at = (at + run) % in->period;
+    if (++value * in->inner == in->period) value = 0;
   }
   memset(in->slot + n, 0, (padded - n) * sizeof(float));
   return (operand){in->slot, LANES};
@@ -454,11 +454,8 @@ static void add_up(const program *p, const output *o, const float *a, size_t per
     for (size_t i = 0; i + period <= n; i += period) p->lanes->add(out, a + i, period);
     return;
   }
-  if (n <= period) {
-    out[start / period] += p->lanes->sum(a, n);
-    return;
-  }
-  for (size_t i = 0; i + period <= n; i += period) out[(start + i) / period] = p->lanes->sum(a + i, period);
+  size_t row = n < period ? n : period;
+  p->lanes->rows(out + start / period, a, n / row, row);
 }
 
 static void run(const program *p, input *in, float **out, const size_t *periods, const plan *c, float *scratch) {

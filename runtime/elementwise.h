@@ -53,11 +53,12 @@ typedef struct {
 } operand;
 
 // kernels holds the instructions as compiled for a kind of processor. n is a
-// multiple of LANES in op and anything in sum and add.
+// multiple of LANES in op. rows adds the sums of count rows of n to total, add
+// one row of n.
 typedef struct {
   const char *name;
   void (*op[ELEMENTWISE_COUNT])(float *d, operand a, operand b, operand c, size_t n);
-  float (*sum)(const float *a, size_t n);
+  void (*rows)(float *total, const float *a, size_t count, size_t n);
   void (*add)(float *total, const float *a, size_t n);
 } kernels;
 

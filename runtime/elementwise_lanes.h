@@ -152,8 +152,14 @@ OP(Or, truth((x != 0.0f) | (y != 0.0f)))
 OP(Not, truth(x == 0.0f))
 OP(Where, choose(x != 0.0f, y, z))
 
-// sum adds LANES partial sums up in a tree, whatever WIDTH is.
-static float sum(const float *a, size_t n) {
+// sum adds LANES partial sums up in a tree, whatever WIDTH is; few numbers one by one.
+INLINE float sum(const float *a, size_t n) {
+  typedef float quarter __attribute__((vector_size(16), aligned(4), may_alias));
+  if (n < LANES) {
+    float s = 0;
+    for (size_t i = 0; i < n; i++) s += a[i];
+    return s;
+  }
   vf part[LANES / WIDTH];
   memset(part, 0, sizeof part);
   size_t i = 0;
@@ -163,10 +169,14 @@ static float sum(const float *a, size_t n) {
   float lane[LANES];
   memcpy(lane, part, sizeof lane);
   for (size_t j = 0; i < n; i++, j++) lane[j] += a[i];
-  for (size_t w = LANES / 2; w > 0; w /= 2) {
-    for (size_t j = 0; j < w; j++) lane[j] += lane[j + w];
-  }
-  return lane[0];
+  quarter q[4];
+  memcpy(q, lane, sizeof q);
+  quarter s = (q[0] + q[2]) + (q[1] + q[3]);
+  return (s[0] + s[2]) + (s[1] + s[3]);
+}
+
+static void rows(float *total, const float *a, size_t count, size_t n) {
+  for (size_t i = 0; i < count; i++, a += n) total[i] += sum(a, n);
 }
 
 static void add(float *total, const float *a, size_t n) {
@@ -182,6 +192,6 @@ const kernels KERNELS = {
         ELEMENTWISE_OPS(X)
 #undef X
     },
-    sum,
+    rows,
     add,
 };
