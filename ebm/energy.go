@@ -44,10 +44,11 @@ type Energy struct {
 // ErrFrozen is the error of Linearize on an energy made without Options.Trainable.
 var ErrFrozen = errors.New("ebm: the energy is frozen; make it with Options.Trainable to get parameter gradients")
 
-// New makes an Energy of an energy graph: input x [N, D…] float32, output energy [N].
+// New makes an Energy of an energy graph: input x [N, D…] float32, output energy [N]. Without a runtime it says what the parameters are and cannot
+// run; items may have open extents then.
 func New(rt *runtime.Runtime, g *graphs.Graph, o Options) (*Energy, error) {
 	source := g
-	g, item, err := checkEnergy(g, o.Item)
+	g, item, err := checkEnergy(g, o.Item, rt != nil)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +76,7 @@ func New(rt *runtime.Runtime, g *graphs.Graph, o Options) (*Energy, error) {
 }
 
 // checkEnergy infers types, fixes the item's extents and verifies the contract of an energy graph.
-func checkEnergy(g *graphs.Graph, item []int64) (*graphs.Graph, []int64, error) {
+func checkEnergy(g *graphs.Graph, item []int64, runs bool) (*graphs.Graph, []int64, error) {
 	x, out := g.Input(gradients.X), g.Output(gradients.EnergyName)
 	if x == nil || out == nil || len(g.Inputs) != 1 || len(g.Outputs) != 1 {
 		return nil, nil, fmt.Errorf("ebm: not an energy graph (input x [N, D…], output energy [N]): import it first")
@@ -95,7 +96,7 @@ func checkEnergy(g *graphs.Graph, item []int64) (*graphs.Graph, []int64, error) 
 			shape[i+1] = graphs.Static(d)
 		}
 	}
-	if !shape[1:].IsStatic() {
+	if !shape[1:].IsStatic() && runs {
 		return nil, nil, fmt.Errorf("ebm: the input %v leaves item extents open: give the item's shape", x.Shape())
 	}
 	if !shape[0].IsStatic() {
@@ -107,6 +108,9 @@ func checkEnergy(g *graphs.Graph, item []int64) (*graphs.Graph, []int64, error) 
 	}
 	if r := g.Output(gradients.EnergyName).Rank(); r != 1 {
 		return nil, nil, fmt.Errorf("ebm: the output energy is %v, not [N]", g.Output(gradients.EnergyName).Shape())
+	}
+	if !shape[1:].IsStatic() {
+		return g, nil, nil
 	}
 	return g, shape[1:].Ints(), nil
 }

@@ -18,6 +18,9 @@ const maxOpset = 21
 // anew: a second and third copy. Those of a larger energy are read where they lie, as in a trainable one.
 var maxCompiled = 1 << 28
 
+// paramPrefix tells parameters from the inputs x and v and from the outputs of programs, whose names a model may use for its parameters.
+const paramPrefix = "param/"
+
 // maxBindings bounds the memory that a program's idle bindings hold.
 const maxBindings = 4
 
@@ -143,7 +146,7 @@ func (e *Energy) compile(name string, g *graphs.Graph, cost float64) (*program, 
 	if err != nil {
 		return nil, err
 	}
-	raw, err := graphs.Encode(g, graphs.WriteOptions{MaxOpset: maxOpset, ParamsAsInputs: e.readsParams()})
+	raw, err := graphs.Encode(g, graphs.WriteOptions{MaxOpset: maxOpset, ParamsAsInputs: e.readsParams(), ParamPrefix: paramPrefix})
 	if err != nil {
 		return nil, fmt.Errorf("ebm: %w", err)
 	}
@@ -165,8 +168,9 @@ func (e *Energy) compile(name string, g *graphs.Graph, cost float64) (*program, 
 			if !ok {
 				return nil, fmt.Errorf("ebm: parameter %q is not in the store", v.Name)
 			}
-			m.Inputs = append(m.Inputs, runtime.Port{Name: v.Name, Item: q.Shape, Kind: runtime.Shared})
-			p.shared[v.Name] = e.params.Of(q)
+			name := paramPrefix + v.Name
+			m.Inputs = append(m.Inputs, runtime.Port{Name: name, Item: q.Shape, Kind: runtime.Shared})
+			p.shared[name] = e.params.Of(q)
 		}
 	}
 	for _, o := range g.Outputs {

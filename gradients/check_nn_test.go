@@ -301,7 +301,7 @@ func attentions() {
 
 func recurrences() {
 	const steps, hidden, width = 2, 2, 2
-	seq := axesFixed(in(steps, 2, width), 0, 2)
+	seq := axesFixed(in(steps, 2, width), 2)
 	weights := func(dirs, gates int) []operand {
 		return []operand{seq, rigid(dirs, gates*hidden, width), rigid(dirs, gates*hidden, hidden)}
 	}
@@ -342,7 +342,7 @@ func recurrences() {
 			gradCase{name: "both directions", in: and(weights(2, c.gates), bias(2), start(2)), build: layer(c.op, c.outs, graphs.Attrs{"direction": "bidirectional"}, 3, 5)},
 			gradCase{name: "lengths", in: and(weights(2, c.gates), indices([]int{2}, 1, 2)), build: layer(c.op, c.outs, graphs.Attrs{"direction": "bidirectional"}, 4)},
 			gradCase{name: "clip", in: weights(1, c.gates), build: layer(c.op, c.outs, graphs.Attrs{"clip": float32(0.5)})},
-			gradCase{name: "batch first", in: []operand{axesFixed(in(2, steps, width), 1, 2), rigid(1, c.gates*hidden, width), rigid(1, c.gates*hidden, hidden), axesFixed(in(2, 1, hidden), 1, 2)},
+			gradCase{name: "batch first", in: []operand{axesFixed(in(2, steps, width), 2), rigid(1, c.gates*hidden, width), rigid(1, c.gates*hidden, hidden), axesFixed(in(2, 1, hidden), 1, 2)},
 				build: layer(c.op, c.outs, graphs.Attrs{"layout": int64(1)}, 5)},
 		)
 	}
@@ -422,8 +422,8 @@ func controls() {
 		}
 	}
 	addCases("Scan",
-		gradCase{name: "forward", in: []operand{in(2), axesFixed(in(3, 2), 0), in(2)}, build: scan(false)},
-		gradCase{name: "backward", in: []operand{in(2), axesFixed(in(3, 2), 0), in(2)}, build: scan(true)},
+		gradCase{name: "forward", in: []operand{in(2), in(3, 2), in(2)}, build: scan(false)},
+		gradCase{name: "backward", in: []operand{in(2), in(3, 2), in(2)}, build: scan(true)},
 	)
 	addCases("Loop", gradCase{name: "counted", in: []operand{in(2, 3), in(3)}, batch: []int{0}, build: func(b *graphs.Builder, in []*Value) []*Value {
 		w := in[1]
@@ -433,6 +433,59 @@ func controls() {
 			return []*Value{b.Op("Identity", nil, in[1]), h, b.Op("Mul", nil, h, h)}
 		}, graphs.Type{DType: graphs.Int64, Shape: graphs.Shape{}}, graphs.Type{DType: graphs.Bool, Shape: graphs.Shape{}}, in[0].Type)
 		return b.Ops("Loop", 2, graphs.Attrs{"body": step}, b.Int(3), nil, in[0])
+	}})
+	// As many iterations as x has rows, or as the state allows, of a step that reads w and a slice of x.
+	loop := func(until bool) builds {
+		return func(b *graphs.Builder, in []*Value) []*Value {
+			h, x, w := in[0], in[1], in[2]
+			step := body(func(b *graphs.Builder, in []*Value) []*Value {
+				slice := b.Op("Gather", nil, x, in[0])
+				next := b.Op("Tanh", nil, b.Op("Add", nil, b.Op("Mul", nil, in[2], w), slice))
+				going := b.Op("Identity", nil, in[1])
+				if until {
+					going = b.Op("Less", nil, in[3], b.Int(1))
+				}
+				return []*Value{going, next, b.Op("Add", nil, in[3], b.Int(1)), b.Op("Mul", nil, next, slice)}
+			}, graphs.Type{DType: graphs.Int64, Shape: graphs.Shape{}}, graphs.Type{DType: graphs.Bool, Shape: graphs.Shape{}}, h.Type, graphs.Type{DType: graphs.Int64, Shape: graphs.Shape{}})
+			trips := b.Op("Squeeze", nil, b.Op("Shape", graphs.Attrs{"start": int64(0), "end": int64(1)}, x), b.Ints(0))
+			out := b.Ops("Loop", 3, graphs.Attrs{"body": step}, trips, b.Const(graphs.ScalarTensor(true)), h, b.Int(0))
+			return []*Value{out[0], out[2]}
+		}
+	}
+	addCases("Loop",
+		gradCase{name: "dynamic", in: []operand{in(2), in(3, 2), in(2)}, build: loop(false), refuses: []variant{each}},
+		gradCase{name: "until", in: []operand{in(2), in(3, 2), in(2)}, build: loop(true), refuses: []variant{each}},
+	)
+	// A number of iterations that is an input, 0 among them.
+	for _, trips := range []float64{0, 2} {
+		count := indices([]int{}, trips)
+		addCases("Loop", gradCase{name: fmt.Sprint("of ", trips), in: []operand{in(2), in(2), count}, build: func(b *graphs.Builder, in []*Value) []*Value {
+			w := in[1]
+			step := body(func(b *graphs.Builder, in []*Value) []*Value {
+				return []*Value{b.Op("Identity", nil, in[1]), b.Op("Sin", nil, b.Op("Mul", nil, in[2], w))}
+			}, graphs.Type{DType: graphs.Int64, Shape: graphs.Shape{}}, graphs.Type{DType: graphs.Bool, Shape: graphs.Shape{}}, in[0].Type)
+			return only(b.Op("Loop", graphs.Attrs{"body": step}, in[2], nil, in[0]))
+		}, refuses: []variant{each}})
+	}
+	// A Scan within a Scan, over rows and columns, and a branch in the inner step that depends on the data.
+	addCases("Scan", gradCase{name: "nested", in: []operand{in(2), in(3, 2, 2), within(-0.9, 0.9, 2)}, build: func(b *graphs.Builder, in []*Value) []*Value {
+		w, dt := in[2], in[0].Type.DType
+		inner := func(x *Value) *graphs.Graph {
+			return body(func(b *graphs.Builder, in []*Value) []*Value {
+				h := b.Op("Mul", nil, b.Op("Add", nil, in[0], in[1]), w)
+				positive := b.Op("Greater", nil, b.Op("ReduceSum", graphs.Attrs{"keepdims": int64(0)}, in[1]), b.FloatLike(w, 0))
+				y := b.Op("If", graphs.Attrs{
+					"then_branch": body(func(b *graphs.Builder, _ []*Value) []*Value { return only(b.Op("Sin", nil, h)) }),
+					"else_branch": body(func(b *graphs.Builder, _ []*Value) []*Value { return only(b.Op("Tanh", nil, b.Op("Mul", nil, h, w))) }),
+				}, positive)
+				return []*Value{y}
+			}, in[0].Type, graphs.Type{DType: dt, Shape: x.Shape()[1:]})
+		}
+		outer := body(func(b *graphs.Builder, in []*Value) []*Value {
+			h := b.Op("Scan", graphs.Attrs{"body": inner(in[1]), "num_scan_inputs": int64(1)}, in[0], in[1])
+			return []*Value{h, b.Op("Mul", nil, h, h)}
+		}, in[0].Type, graphs.Type{DType: dt, Shape: in[1].Shape()[1:]})
+		return b.Ops("Scan", 2, graphs.Attrs{"body": outer, "num_scan_inputs": int64(1)}, in[0], in[1])
 	}})
 }
 
@@ -546,12 +599,15 @@ func TestRefusals(t *testing.T) {
 		reason string
 	}{
 		"RNN": {sequence, func(b *graphs.Builder, x *Value) *Value {
-			return b.Op("RNN", graphs.Attrs{"hidden_size": int64(2)}, append([]*Value{x}, weights(b)...)...)
-		}, "fixed sequence length"},
-		"Scan": {sequence, func(b *graphs.Builder, x *Value) *Value {
-			step := body(func(b *graphs.Builder, in []*Value) []*Value { return only(b.Op("Tanh", nil, in[0])) }, graphs.Type{DType: graphs.Float32, Shape: sequence[1:]})
-			return b.Op("Scan", graphs.Attrs{"body": step, "num_scan_inputs": int64(1)}, x)
-		}, "number of steps"},
+			return b.Op("RNN", graphs.Attrs{"hidden_size": int64(2), "activations": []string{"ThresholdedRelu"}}, append([]*Value{x}, weights(b)...)...)
+		}, "ThresholdedRelu"},
+		"Loop": {sequence, func(b *graphs.Builder, x *Value) *Value {
+			step := body(func(b *graphs.Builder, in []*Value) []*Value {
+				return []*Value{b.Op("Identity", nil, in[1]), b.Op("Concat", graphs.Attrs{"axis": int64(0)}, in[2], in[2])}
+			}, graphs.Type{DType: graphs.Int64, Shape: graphs.Shape{}}, graphs.Type{DType: graphs.Bool, Shape: graphs.Shape{}}, graphs.Type{DType: graphs.Float32, Shape: sequence})
+			trips := b.Op("Size", nil, x)
+			return b.Op("Loop", graphs.Attrs{"body": step}, trips, nil, x)
+		}, "keep their shapes"},
 		"RoiAlign": {graphs.ShapeOf(1, 1, 4, 4), func(b *graphs.Builder, x *Value) *Value {
 			return b.Op("RoiAlign", nil, x, b.Const(graphs.NewTensor([]float32{0, 0, 2, 2}, 1, 4)), b.Ints(0))
 		}, "sampling_ratio"},

@@ -9,10 +9,21 @@ import (
 func init() {
 	addRules(map[string]Rule{"If": branches})
 	expansions["If"] = knownBranch
-	expansions["Scan"] = unrollScan
-	expansions["Loop"] = unrollLoop
-	refusals["Scan"] = "the number of steps must be known and at most 1024; export with a fixed sequence length"
-	refusals["Loop"] = "the number of iterations must be a constant of at most 1024 and the condition always true; export the loop unrolled"
+	expansions["Scan"] = firstOf(unrollScan, keepScanStates)
+	expansions["Loop"] = firstOf(unrollLoop, keepLoopStates)
+	refusals["Loop"] = "the values that it carries must keep their shapes, which must be known"
+}
+
+// firstOf tries expansions in order.
+func firstOf(list ...graphs.Expansion) graphs.Expansion {
+	return func(b *graphs.Builder, n *graphs.Node) []*Value {
+		for _, e := range list {
+			if out := e(b, n); out != nil {
+				return out
+			}
+		}
+		return nil
+	}
 }
 
 // knownBranch puts the branch of a constant condition in place of an If.

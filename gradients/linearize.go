@@ -72,7 +72,10 @@ func Finalize(g *graphs.Graph, maxOpset int64) (*graphs.Graph, error) {
 	if g, err = graphs.RewriteOps(g, map[string]graphs.Rewrite{"ReduceSum": leadingSum}); err != nil {
 		return nil, err
 	}
-	return graphs.Simplify(g)
+	if g, err = graphs.Simplify(g); err != nil {
+		return nil, err
+	}
+	return graphs.TrimSteps(g)
 }
 
 // cutter moves a pullback's uses of forward values to residuals.

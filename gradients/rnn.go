@@ -11,35 +11,43 @@ func init() {
 	expansions["GRU"] = recurrent(3, []string{"Sigmoid", "Tanh"}, gruCell)
 	expansions["RNN"] = recurrent(1, []string{"Tanh"}, rnnCell)
 	for _, op := range []string{"LSTM", "GRU", "RNN"} {
-		refusals[op] = "it needs known weights, activations other than ThresholdedRelu, and a fixed number of 1 to 1024 steps; export with a fixed sequence length"
+		refusals[op] = "it needs weights of known shapes, and activations other than ThresholdedRelu"
 	}
 }
 
-// maxUnrolled bounds the steps of a recurrent layer, Scan or Loop that is written out.
+// maxUnrolled bounds the steps of a recurrent layer, Scan or Loop that is written out; one of more steps, or of a number that is not known, is a Scan.
 const maxUnrolled = 1024
 
 // cell is one direction of a recurrent layer; weights are [gates·hidden, …], biases [gates·hidden] or nil, peepholes [3·hidden] or nil.
 type cell struct {
-	*graphs.Builder
-	n           *graphs.Node
-	hidden      int64
-	r           *Value
-	wb, rb      *Value
-	peep        *Value
-	activations []func(*Value) *Value
+	*graphs.Builder                 // of the step
+	around          *graphs.Builder // of what is the same for all steps
+	n               *graphs.Node
+	hidden          int64
+	r               *Value
+	wb, rb          *Value
+	peep            *Value
+	activations     []activation
 }
+
+type activation func(b *graphs.Builder, v *Value) *Value
 
 // state is what a step hands to the next: h [N, hidden] and for LSTM c [N, hidden]; nil is zero.
 type state struct{ h, c *Value }
 
 func (l *cell) mul(a, b *Value) *Value { return l.Op("Mul", nil, a, b) }
 
-// part returns the gates [from, to) of a tensor whose given axis holds gates·hidden.
-func (l *cell) part(v *Value, axis, from, to int64) *Value {
+// part returns the gates [from, to) of a value [N, gates·hidden].
+func (l *cell) part(v *Value, from, to int64) *Value {
+	return l.Op("Slice", nil, v, l.Ints(from*l.hidden), l.Ints(to*l.hidden), l.Ints(1))
+}
+
+// weight returns the gates [from, to) of a weight, bias or peephole, which have them in front.
+func (l *cell) weight(v *Value, from, to int64) *Value {
 	if v == nil {
 		return nil
 	}
-	return l.Op("Slice", nil, v, l.Ints(from*l.hidden), l.Ints(to*l.hidden), l.Ints(axis))
+	return l.around.Op("Slice", nil, v, l.around.Ints(from*l.hidden), l.around.Ints(to*l.hidden), l.around.Ints(0))
 }
 
 // gates splits [N, k·hidden] into k.
@@ -66,7 +74,7 @@ func (l *cell) clip(v *Value) *Value {
 	return v
 }
 
-func (l *cell) activate(i int, v *Value) *Value { return l.activations[i](l.clip(v)) }
+func (l *cell) activate(i int, v *Value) *Value { return l.activations[i](l.Builder, l.clip(v)) }
 
 // rnnCell: h = f(Wx + Rh + b).
 func rnnCell(l *cell, x *Value, s state) state {
@@ -76,9 +84,9 @@ func rnnCell(l *cell, x *Value, s state) state {
 // gruCell: z, r = f(…); h̃ = g(Wx + R(r⊙h) + b), with linear_before_reset g(Wx + b_W + r⊙(Rh + b_R)); h = h̃ + z⊙(h − h̃).
 func gruCell(l *cell, x *Value, s state) state {
 	linear := l.n.Int("linear_before_reset", 0) != 0
-	zr := l.gates(l.activate(0, l.recur(s.h, l.part(l.r, 0, 0, 2), l.part(x, 1, 0, 2))), 2)
+	zr := l.gates(l.activate(0, l.recur(s.h, l.weight(l.r, 0, 2), l.part(x, 0, 2))), 2)
 	z, r := zr[0], zr[1]
-	own, weight, bias := l.part(x, 1, 2, 3), l.part(l.r, 0, 2, 3), l.part(l.rb, 0, 2, 3)
+	own, weight, bias := l.part(x, 2, 3), l.weight(l.r, 2, 3), l.weight(l.rb, 2, 3)
 	switch {
 	case linear && s.h != nil:
 		own = l.Op("Add", nil, own, l.mul(r, l.Op("Gemm", graphs.Attrs{"transB": int64(1)}, s.h, weight, bias)))
@@ -100,8 +108,8 @@ func lstmCell(l *cell, x *Value, s state) state {
 	var gate [4]*Value
 	coupled := l.n.Int("input_forget", 0) != 0
 	if l.peep == nil {
-		copy(gate[:], l.gates(l.activate(0, l.part(all, 1, 0, 3)), 3))
-		gate[3] = l.part(all, 1, 3, 4)
+		copy(gate[:], l.gates(l.activate(0, l.part(all, 0, 3)), 3))
+		gate[3] = l.part(all, 3, 4)
 	} else {
 		copy(gate[:], l.gates(all, 4))
 		gate[0] = l.activate(0, l.peek(gate[0], 0, s.c))
@@ -117,7 +125,7 @@ func lstmCell(l *cell, x *Value, s state) state {
 	if l.peep != nil {
 		gate[1] = l.activate(0, l.peek(gate[1], 1, c))
 	}
-	return state{h: l.mul(gate[1], l.activations[2](c)), c: c}
+	return state{h: l.mul(gate[1], l.activations[2](l.Builder, c)), c: c}
 }
 
 // peek adds the k-th peephole's product with the cell state.
@@ -125,12 +133,12 @@ func (l *cell) peek(v *Value, k int64, c *Value) *Value {
 	if c == nil {
 		return v
 	}
-	return l.Op("Add", nil, v, l.mul(l.part(l.peep, 0, k, k+1), c))
+	return l.Op("Add", nil, v, l.mul(l.weight(l.peep, k, k+1), c))
 }
 
-// recurrent writes a layer out step by step: X [T, N, I], W [D, gates·H, I], R [D, gates·H, H], B [D, 2·gates·H], lengths [N], initial states
+// recurrent writes a layer out step by step, or as a Scan: X [T, N, I], W [D, gates·H, I], R [D, gates·H, H], B [D, 2·gates·H], lengths [N], initial states
 // [D, N, H], peepholes [D, 3H]; with layout 1 the batch comes first. All input products are one Gemm.
-func recurrent(gates int64, defaults []string, step func(*cell, *Value, state) state) graphs.Expansion {
+func recurrent(gates int64, defaults []string, step stepFunc) graphs.Expansion {
 	return func(b *graphs.Builder, n *graphs.Node) []*Value {
 		x, w, r := n.In[0], n.In[1], n.In[2]
 		batchFirst := n.Int("layout", 0) != 0
@@ -141,16 +149,14 @@ func recurrent(gates int64, defaults []string, step func(*cell, *Value, state) s
 			x = permuted(b, x, 1, 0, 2)
 		}
 		steps := x.Shape()[0]
-		if !steps.IsStatic() || steps.Size < 1 || steps.Size > maxUnrolled {
-			return nil
-		}
+		written := steps.IsStatic() && steps.Size >= 1 && steps.Size <= maxUnrolled
 		dirs := r.Shape()[0].Size
-		acts, ok := activations(b, n, defaults, int(dirs))
+		acts, ok := activations(n, defaults, int(dirs))
 		if !ok {
 			return nil
 		}
 		lengths := n.Input(4)
-		if list, ok := lengths.ConstInts(); ok && allEqual(list, steps.Size) {
+		if list, ok := lengths.ConstInts(); ok && written && allEqual(list, steps.Size) {
 			lengths = nil
 		}
 		var ys, hs, cs []*Value
@@ -171,15 +177,19 @@ func recurrent(gates int64, defaults []string, step func(*cell, *Value, state) s
 				}
 				return b.Op("Gather", graphs.Attrs{"axis": axis}, n.In[i], b.Int(d))
 			}
-			l := &cell{Builder: b, n: n, hidden: r.Shape()[2].Size, r: row(2), activations: acts[d]}
+			l := &cell{Builder: b, around: b, n: n, hidden: r.Shape()[2].Size, r: row(2), activations: acts[d]}
 			if bias := row(3); bias != nil {
-				l.wb, l.rb = l.part(bias, 0, 0, gates), l.part(bias, 0, gates, 2*gates)
+				l.wb, l.rb = l.weight(bias, 0, gates), l.weight(bias, gates, 2*gates)
 			}
 			if gates == 4 {
 				l.peep = row(7)
 			}
 			reverse := d == 1 || n.Text("direction", "forward") == "reverse"
-			y, last := l.unroll(x, row(1), lengths, state{first(5), first(6)}, gates, reverse, step)
+			run := l.scan
+			if written {
+				run = l.unroll
+			}
+			y, last := run(x, row(1), lengths, state{first(5), first(6)}, gates, reverse, step)
 			ys, hs, cs = append(ys, y), append(hs, last.h), append(cs, last.c)
 		}
 		outs := []*Value{stack(b, ys, 1), stack(b, hs, 0)}
@@ -215,15 +225,9 @@ func stack(b *graphs.Builder, list []*Value, axis int64) *Value {
 }
 
 // unroll runs one direction over x [T, N, I] and returns Y [T, N, H] and the last state. Samples that have ended keep their state and give zeros.
-func (l *cell) unroll(x, w, lengths *Value, s state, gates int64, reverse bool, step func(*cell, *Value, state) state) (*Value, state) {
+func (l *cell) unroll(x, w, lengths *Value, s state, gates int64, reverse bool, step stepFunc) (*Value, state) {
 	steps := x.Shape()[0].Size
-	turn := func(v *Value) *Value { return v }
-	if reverse && lengths != nil {
-		long := l.Op("Cast", graphs.Attrs{"to": int64(graphs.Int64)}, lengths)
-		turn = func(v *Value) *Value {
-			return l.Op("ReverseSequence", graphs.Attrs{"time_axis": int64(0), "batch_axis": int64(1)}, v, long)
-		}
-	}
+	turn := l.turn(reverse, lengths)
 	parts := l.timeSteps(l.inputs(turn(x), w, gates), steps)
 	ys := make([]*Value, steps)
 	for i := range steps {
@@ -234,11 +238,80 @@ func (l *cell) unroll(x, w, lengths *Value, s state, gates int64, reverse bool, 
 		next := step(l, parts[t], s)
 		ys[t] = next.h
 		if lengths != nil {
-			next, ys[t] = l.hold(next, s, lengths, i)
+			next, ys[t] = l.hold(next, s, lengths, l.count(lengths, i))
 		}
 		s = next
 	}
 	return turn(stack(l.Builder, ys, 0)), s
+}
+
+// stepFunc makes the state after a step from its part of the inputs' products and the state before.
+type stepFunc func(l *cell, x *Value, s state) state
+
+// turn returns what reverses the steps of each sample where they have lengths of their own.
+func (l *cell) turn(reverse bool, lengths *Value) func(*Value) *Value {
+	if !reverse || lengths == nil {
+		return func(v *Value) *Value { return v }
+	}
+	long := l.Op("Cast", graphs.Attrs{"to": int64(graphs.Int64)}, lengths)
+	return func(v *Value) *Value {
+		return l.Op("ReverseSequence", graphs.Attrs{"time_axis": int64(0), "batch_axis": int64(1)}, v, long)
+	}
+}
+
+// scan is unroll for a number of steps that is large or not known.
+func (l *cell) scan(x, w, lengths *Value, s state, gates int64, reverse bool, step stepFunc) (*Value, state) {
+	turn := l.turn(reverse, lengths)
+	b := graphs.NewSimplifyingBuilder("step")
+	r := steps{xs: []scanned{{v: l.inputs(turn(x), w, gates)}}, ys: []scanned{{}}}
+	if reverse && lengths == nil {
+		r.xs[0].reverse, r.ys[0].reverse = 1, 1
+	}
+	carry := func(name string, v *Value) *Value {
+		r.states = append(r.states, v)
+		return b.Input(name, v.Type.DType, v.Shape())
+	}
+	start := func(v *Value) *Value {
+		if v != nil {
+			return v
+		}
+		extent := l.Op("Shape", graphs.Attrs{"start": int64(1), "end": int64(2)}, x)
+		return l.Op("Expand", nil, l.FloatLike(x, 0), l.Op("Concat", graphs.Attrs{"axis": int64(0)}, extent, l.Ints(l.hidden)))
+	}
+	old := state{h: carry("h", start(s.h))}
+	if gates == 4 {
+		old.c = carry("c", start(s.c))
+	}
+	var at *Value
+	if lengths != nil {
+		at = carry("t", l.count(lengths, 0))
+	}
+	inner := *l
+	inner.Builder = b
+	part := r.xs[0].v
+	next := step(&inner, b.Input("x", part.Type.DType, part.Shape()[1:]), old)
+	y := next.h
+	if lengths != nil {
+		next, y = inner.hold(next, old, lengths, at)
+	}
+	outs := []graphs.Output{{Name: "h/next", Value: next.h}}
+	if next.c != nil {
+		outs = append(outs, graphs.Output{Name: "c/next", Value: next.c})
+	}
+	if at != nil {
+		outs = append(outs, graphs.Output{Name: "t/next", Value: b.Op("Add", nil, at, inner.count(lengths, 1))})
+	}
+	var err error
+	if r.body, err = b.Graph(append(outs, graphs.Output{Name: "y", Value: y})...); err != nil {
+		l.Fail(err)
+		return x, s
+	}
+	all := r.node(l.Builder)
+	last := state{h: all[0]}
+	if gates == 4 {
+		last.c = all[1]
+	}
+	return turn(all[len(all)-1]), last
 }
 
 // inputs is x·wᵀ + biases for all steps: [T, N, gates·H]. The recurrence bias that a reset gate multiplies stays out.
@@ -248,7 +321,7 @@ func (l *cell) inputs(x, w *Value, gates int64) *Value {
 	if l.rb != nil {
 		rb := l.rb
 		if gates == 3 && l.n.Int("linear_before_reset", 0) != 0 {
-			kept := l.part(rb, 0, 0, 2)
+			kept := l.weight(rb, 0, 2)
 			rb = l.Op("Pad", nil, kept, l.Ints(0, l.hidden))
 		}
 		bias = l.Op("Add", nil, bias, rb)
@@ -258,7 +331,11 @@ func (l *cell) inputs(x, w *Value, gates int64) *Value {
 		in = append(in, bias)
 	}
 	y := l.Op("Gemm", graphs.Attrs{"transB": int64(1)}, in...)
-	return l.Op("Reshape", nil, y, l.Ints(x.Shape()[0].Size, -1, gates*l.hidden))
+	if d := x.Shape()[0]; d.IsStatic() {
+		return l.Op("Reshape", nil, y, l.Ints(d.Size, -1, gates*l.hidden))
+	}
+	lead := l.Op("Shape", graphs.Attrs{"start": int64(0), "end": int64(2)}, x)
+	return l.Op("Reshape", graphs.Attrs{"allowzero": int64(1)}, y, l.Op("Concat", graphs.Attrs{"axis": int64(0)}, lead, l.Ints(gates*l.hidden)))
 }
 
 // timeSteps splits along the first axis.
@@ -275,14 +352,19 @@ func (l *cell) timeSteps(v *Value, steps int64) []*Value {
 	return out
 }
 
-// hold keeps the old state of samples that ended before step i, and makes their result zero.
-func (l *cell) hold(next, old state, lengths *Value, i int64) (state, *Value) {
-	at, err := graphs.FromInt64s(lengths.Type.DType, []int64{i})
+// count is a number in the type of the lengths.
+func (l *cell) count(lengths *Value, i int64) *Value {
+	t, err := graphs.FromInt64s(lengths.Type.DType, []int64{i})
 	if err != nil {
 		l.Fail(err)
-		return next, next.h
+		return lengths
 	}
-	live := l.Op("Unsqueeze", nil, l.Op("Greater", nil, lengths, l.Const(at)), l.Ints(1))
+	return l.Const(t)
+}
+
+// hold keeps the old state of samples that ended before the step with the number at, and makes their result zero.
+func (l *cell) hold(next, old state, lengths, at *Value) (state, *Value) {
+	live := l.Op("Unsqueeze", nil, l.Op("Greater", nil, lengths, at), l.Ints(1))
 	keep := func(v, old *Value) *Value {
 		if v == nil {
 			return nil
@@ -296,7 +378,7 @@ func (l *cell) hold(next, old state, lengths *Value, i int64) (state, *Value) {
 }
 
 // activations resolves the activation functions of each direction; parameters are consumed in order by those that take them.
-func activations(b *graphs.Builder, n *graphs.Node, defaults []string, dirs int) (list [][]func(*Value) *Value, ok bool) {
+func activations(n *graphs.Node, defaults []string, dirs int) (list [][]activation, ok bool) {
 	names, _ := n.Attrs["activations"].([]string)
 	if len(names) == 0 {
 		for range dirs {
@@ -315,7 +397,7 @@ func activations(b *graphs.Builder, n *graphs.Node, defaults []string, dirs int)
 		*list = (*list)[1:]
 		return v
 	}
-	list = make([][]func(*Value) *Value, dirs)
+	list = make([][]activation, dirs)
 	for i, name := range names {
 		op, known := unitOps[strings.ToLower(name)]
 		if !known {
@@ -329,7 +411,7 @@ func activations(b *graphs.Builder, n *graphs.Node, defaults []string, dirs int)
 			beta = take(&betas, op.beta)
 		}
 		d := i / len(defaults)
-		list[d] = append(list[d], func(v *Value) *Value { return op.apply(b, v, alpha, beta) })
+		list[d] = append(list[d], func(b *graphs.Builder, v *Value) *Value { return op.apply(b, v, alpha, beta) })
 	}
 	return list, true
 }

@@ -79,7 +79,7 @@ func evalLoop(c *call) ([]*Array, error) {
 	}
 	outs := state
 	for k, s := range stacks {
-		a, err := stack(s, 0, g.Outputs[1+len(state)+k].Value.Type)
+		a, err := stack(s, 0, resultType(g, g.Outputs[1+len(state)+k].Value, 2, c.in[2:]))
 		if err != nil {
 			return nil, err
 		}
@@ -116,6 +116,21 @@ func stack(as []*Array, axis int, t Type) (*Array, error) {
 		parts[i] = a.withDims(slices.Insert(slices.Clone(a.Dims), at, 1))
 	}
 	return concat(at, parts...)
+}
+
+// resultType is the type of a body's result v: that of the initial state where it is one of the body's states, which start at the given input.
+func resultType(g *Graph, v *Value, from int, states []*Array) Type {
+	for i, a := range states {
+		if g.Inputs[from+i] != v || a == nil {
+			continue
+		}
+		t := Type{DType: a.DType, Shape: Shape{}}
+		for _, d := range a.Dims {
+			t.Shape = append(t.Shape, Static(int64(d)))
+		}
+		return t
+	}
+	return v.Type
 }
 
 // evalScan runs the body over slices of its last inputs, carrying the first ones as state.
@@ -193,7 +208,7 @@ func evalScan(c *call) ([]*Array, error) {
 		if outReversed[k] != 0 {
 			slices.Reverse(s)
 		}
-		a, err := stack(s, outAxes[k], g.Outputs[nState+k].Value.Type)
+		a, err := stack(s, outAxes[k], resultType(g, g.Outputs[nState+k].Value, 0, c.in[:nState]))
 		if err != nil {
 			return nil, err
 		}

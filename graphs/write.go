@@ -16,6 +16,7 @@ type WriteOptions struct {
 	MinOpset        int64            // 0 means 18, the lowest that the forms of the IR are written for
 	MaxOpset        int64            // 0 means 26; an op that needs more is an error
 	ParamsAsInputs  bool             // parameters become graph inputs after the graph's own, without data
+	ParamPrefix     string           // put before the names of parameters
 	InlineLimit     int64            // bytes of initializers from which on WriteFile puts them into a data file; 0 means InlineLimit
 	ValueInfo       bool             // also write the types of intermediate values
 	Domains         map[string]int64 // versions of other domains, 1 where absent
@@ -34,7 +35,7 @@ var irVersions = []struct{ opset, ir int64 }{{25, 13}, {24, 12}, {23, 11}, {21, 
 
 // Encode writes g as an ONNX model. The same graph and options give the same bytes.
 //
-// Inputs, parameters and outputs have their names exactly, other values where theirs is free. Parameters are initializers,
+// Inputs and outputs have their names exactly, parameters unless an input or output of another value has it, other values where theirs is free. Parameters are initializers,
 // float constants Constant nodes, other constants initializers; those that only a body uses are in that body.
 func Encode(g *Graph, o WriteOptions) ([]byte, error) {
 	m, err := model(g, o)
@@ -246,7 +247,7 @@ func (l *level) find(v *Value) string {
 	return ""
 }
 
-// main writes the outermost graph. Names of inputs, outputs and parameters are exact and taken first.
+// main writes the outermost graph. Names of inputs, outputs and parameters are taken first, in this order.
 func (w *writer) main(g *Graph) (*onnxpb.Graph, error) {
 	l := &level{nil, map[*Value]string{}, &onnxpb.Graph{Name: graphName(g), DocString: g.Doc}}
 	for _, v := range g.Inputs {
@@ -257,27 +258,38 @@ func (w *writer) main(g *Graph) (*onnxpb.Graph, error) {
 		l.graph.Input = append(l.graph.Input, valueInfo(v.Name, v.Type))
 	}
 	params := g.Params()
-	for _, v := range params {
-		if err := w.names.claim(v.Name, "a parameter"); err != nil {
-			return nil, err
-		}
-		l.names[v] = v.Name
-		if w.options.ParamsAsInputs {
-			l.graph.Input = append(l.graph.Input, valueInfo(v.Name, v.Type))
-		} else {
-			l.graph.Initializer = append(l.graph.Initializer, tensorProto(v.Name, v.Tensor))
-		}
-	}
 	own := producedBy(g)
 	for _, out := range g.Outputs {
 		if l.names[out.Value] == out.Name {
-			continue // an input or parameter that is returned under its own name
+			continue // an input that is returned under its own name
 		}
 		if err := w.names.claim(out.Name, "an output"); err != nil {
 			return nil, err
 		}
-		if v := out.Value; own[v] && l.names[v] == "" {
+		v := out.Value
+		if own[v] && l.names[v] == "" || v.Kind == Param && w.options.ParamPrefix+v.Name == out.Name {
 			l.names[v] = out.Name
+		}
+	}
+	for _, v := range params {
+		if v.Name == "" {
+			return nil, fmt.Errorf("a parameter has no name")
+		}
+		name := w.options.ParamPrefix + v.Name
+		if l.names[v] != name {
+			if w.options.ParamsAsInputs {
+				if err := w.names.claim(name, "a parameter"); err != nil {
+					return nil, err
+				}
+			} else {
+				name = w.names.pick(name)
+			}
+			l.names[v] = name
+		}
+		if w.options.ParamsAsInputs {
+			l.graph.Input = append(l.graph.Input, valueInfo(name, v.Type))
+		} else {
+			l.graph.Initializer = append(l.graph.Initializer, tensorProto(name, v.Tensor))
 		}
 	}
 	if err := w.nodes(g, l); err != nil {

@@ -82,11 +82,22 @@ func mustEncode(t testing.TB, g *Graph, o WriteOptions) []byte {
 	return b
 }
 
-func TestWriteNameCollisionsAreErrors(t *testing.T) {
+func TestWriteNameCollisions(t *testing.T) {
 	x := &Value{Name: "x", Kind: Input, Type: Type{Float32, Shape{}}}
-	w := &Value{Name: "x", Kind: Param, Tensor: ScalarTensor(float32(1))}
+	w := &Value{Name: "x", Kind: Param, Type: Type{Float32, Shape{}}, Tensor: ScalarTensor(float32(1))}
 	n := nodeOf("Mul", nil, x, w)
-	_, err := Encode(&Graph{Inputs: []*Value{x}, Nodes: []*Node{n}, Outputs: []Output{{"y", n.Out[0]}}}, WriteOptions{})
+	g := &Graph{Inputs: []*Value{x}, Nodes: []*Node{n}, Outputs: []Output{{"y", n.Out[0]}}}
+	for name, want := range map[string]string{"x": "x_0", "y": "y_0", "w": "w"} {
+		w.Name = name
+		p := written(t, g, WriteOptions{}).Graph
+		require.Equal(t, want, p.Initializer[0].Name)
+		require.Equal(t, []string{"x", want}, p.Node[0].Input)
+		require.Equal(t, "y", p.Output[0].Name)
+		p = written(t, g, WriteOptions{ParamsAsInputs: true, ParamPrefix: "p/"}).Graph
+		require.Equal(t, "p/"+name, p.Input[1].Name)
+	}
+	w.Name = "x"
+	_, err := Encode(g, WriteOptions{ParamsAsInputs: true})
 	require.ErrorContains(t, err, `"x"`)
 	w.Name = "w"
 	_, err = Encode(&Graph{Inputs: []*Value{x}, Nodes: []*Node{n}, Outputs: []Output{{"x", n.Out[0]}}}, WriteOptions{})

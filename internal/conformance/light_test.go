@@ -204,7 +204,12 @@ func runProgram(t testing.TB, rt *runtime.Runtime, g *graphs.Graph, item []int64
 		m.Inputs = append(m.Inputs, runtime.Port{Name: v.Name, Item: item})
 	}
 	for _, o := range g.Outputs {
-		m.Outputs = append(m.Outputs, runtime.Port{Name: o.Name, Item: o.Value.Shape()[1:].Ints()})
+		shape := o.Value.Shape()[1:]
+		port := runtime.Port{Name: o.Name, Item: shape.Ints()}
+		if !shape.IsStatic() {
+			port.Item = item
+		}
+		m.Outputs = append(m.Outputs, port)
 	}
 	p, err := rt.Compile(m)
 	require.NoError(t, err)

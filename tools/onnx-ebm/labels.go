@@ -80,7 +80,7 @@ func (o trainOptions) labelledLoss(chains *train.Chains, sample []float32, dim, 
 func trainedGraph(e *ebm.Energy, g *graphs.Graph, metadata map[string]string) (*graphs.Graph, error) {
 	tensors := map[string]*graphs.Tensor{}
 	for _, p := range e.Store().List {
-		tensors[p.Name] = graphs.NewTensor(append([]float32(nil), e.Store().Of(p)...), p.Shape...)
+		tensors[p.Name] = graphs.NewTensor(e.Store().Of(p), p.Shape...)
 	}
 	out, err := graphs.WithTensors(g, tensors)
 	if err != nil {
