@@ -17,6 +17,8 @@ type lending struct {
 	gradient, both *runtime.Binding
 	tiles          []lentTile
 	stale          bool
+	fn             func(ctx context.Context, t samplers.Tile) error
+	call           func(ctx context.Context, i int) error // fn of a tile, made once: a run calls it at every iteration
 }
 
 // lentTile is a samplers.Tile.
@@ -38,7 +40,9 @@ func (e *Energy) EachTile(ctx context.Context, n int, fn func(ctx context.Contex
 		return err
 	}
 	defer e.takeBack(l)
-	err = l.gradient.EachTile(ctx, func(ctx context.Context, i int) error { return fn(ctx, &l.tiles[i]) })
+	l.fn = fn
+	err = l.gradient.EachTile(ctx, l.call)
+	l.fn = nil
 	if err != nil {
 		return fmt.Errorf("ebm: %w", err)
 	}
@@ -69,6 +73,7 @@ func (e *Energy) lend(n int) (*lending, error) {
 	}
 	padded := e.padded(n)
 	l := &lending{n: n}
+	l.call = func(ctx context.Context, i int) error { return l.fn(ctx, &l.tiles[i]) }
 	if l.gradient, err = gradient.prog.Bind(padded, runtime.BindOptions{Shared: gradient.shared, Tiles: e.tiles(padded)}); err != nil {
 		return nil, fmt.Errorf("ebm: %w", err)
 	}

@@ -1,6 +1,10 @@
 package samplers
 
-import "context"
+import (
+	"context"
+
+	"github.com/onnx-ebm/onnx-ebm/samplers/rng"
+)
 
 // Stepper starts a kernel as Run does and returns a function that does one
 // iteration, and one that ends it.
@@ -56,3 +60,41 @@ func (u *Underdamped) Plant(h Hook) { u.hook = h }
 
 // Plant sets the hook of a kernel.
 func (p *ParallelTempering) Plant(h Hook) { p.hook = h }
+
+// Halving is the kernel that moves the populations of log Z, at β = 1.
+type Halving struct {
+	StepSize  float64
+	Leapfrogs int
+	Mass      []float32
+	hook      hook
+	q         *population
+}
+
+// Plant sets the hook of a kernel.
+func (h *Halving) Plant(f Hook) { h.hook = f }
+
+// Start implements Kernel.
+func (h *Halving) Start(ctx context.Context, t Target, s *State) error {
+	p, err := newPath(t, LogZConfig{Leapfrogs: h.Leapfrogs})
+	if err != nil {
+		return err
+	}
+	p.beta = 1
+	h.q = newPopulation(s.N, s.Dim)
+	h.q.mover = newMover(p, s.N)
+	h.q.mover.eps, h.q.mover.hook = h.StepSize, h.hook
+	h.q.mover.metric, err = massMetric(h.Mass, s.Dim)
+	copy(h.q.x, s.X)
+	if err == nil {
+		err = t.EnergyGradient(ctx, h.q.x, s.N, h.q.e, h.q.g)
+	}
+	return err
+}
+
+// Step implements Kernel.
+func (h *Halving) Step(ctx context.Context, _ Target, s *State, k rng.Key) (Info, error) {
+	_, info, err := h.q.mover.propose(ctx, h.q, k)
+	copy(s.X, h.q.x)
+	s.Step++
+	return info, err
+}

@@ -9,26 +9,25 @@ import (
 	"strings"
 
 	"github.com/onnx-ebm/onnx-ebm/samplers/rng"
-	"github.com/onnx-ebm/onnx-ebm/samplers/schedule"
 )
 
 // LogZConfig is one estimate of log Z. The zero value is useful.
 type LogZConfig struct {
 	Method       string // "ais" or "smc"; "": smc
 	Chains       int    // N; 0: 16384
-	Temperatures int    // K, steps from the base to the target; 0: 4 times what the pilot took, at least 100
+	Temperatures int    // K, steps from the base to the target; 0: 6 times what the pilot took, at least 200
 	Leapfrogs    int    // of HMC at each temperature; 0: 5
-	Moves        int    // HMC proposals at each temperature, at ε, ε/4, ε/16 in turn; 0: 2
+	Moves        int    // HMC proposals at each temperature; 0: 1
 
-	// The base is independent normals. Where both are nil, a first pilot goes
-	// from N(0, I) to the target and the base is widened, about 0, to where it
-	// arrives; otherwise nil is mean 0 and standard deviation 1. A base that is
-	// too narrow misses modes, and nothing tells: choose it wide.
+	// The base is a multivariate Student t distribution with three degrees of
+	// freedom. Where both are nil, a first pilot goes from one of mean 0 and scale
+	// 1 to the target and the base is widened, about 0, to where it arrives;
+	// otherwise nil is mean 0 and scale 1. A base that is too narrow misses modes,
+	// and nothing tells: choose it wide.
 	BaseMean, BaseStd []float64
 
-	Seed    uint64
-	Key     rng.Key // zero: rng.NewKey(Seed)
-	Workers int
+	Seed uint64
+	Key  rng.Key // zero: rng.NewKey(Seed)
 	// OnProgress is told of temperatures done, of total.
 	OnProgress func(done, total int)
 }
@@ -57,13 +56,13 @@ const islands = 16
 //
 //	E_β(x) = (1−β)·E₀(x) + β·E(x),  β from 0 to 1,
 //
-// E₀ the base's, by HMC. A pilot population chooses the β, the step sizes and a
-// diagonal mass for each β; the chains of the estimate do not look at each other
-// while moving, so Z itself is unbiased. AIS averages independent weights; SMC
-// resamples (systematically, where the effective size falls below half) within
-// 16 independent islands and averages their Z. MCSE is that of log Z by the
-// delta method. Z is dominated by rare large weights where its MCSE exceeds
-// about 0.5: take more temperatures then.
+// E₀ the base's, by HMC whose steps are halved where the target is stiff. A pilot
+// population chooses the β, the step sizes and a diagonal mass for each β; the
+// chains of the estimate do not look at each other while moving, so Z itself is
+// unbiased. AIS averages independent weights; SMC resamples (systematically, where
+// the effective size falls below half) within 16 independent islands and averages
+// their Z. MCSE is that of log Z by the delta method. Z is dominated by rare large
+// weights where its MCSE exceeds about 0.5: take more temperatures then.
 func EstimateLogZ(ctx context.Context, t Target, cfg LogZConfig) (*LogZ, error) {
 	p, err := newPath(t, cfg)
 	if err != nil {
@@ -73,10 +72,9 @@ func EstimateLogZ(ctx context.Context, t Target, cfg LogZConfig) (*LogZ, error) 
 	if k == (rng.Key{}) {
 		k = rng.NewKey(cfg.Seed)
 	}
-	defer p.close()
 	knots, q, err := p.pilot(ctx, k.Sub("pilot"))
 	if err == nil && cfg.BaseMean == nil && cfg.BaseStd == nil {
-		p.widenBase(q.s)
+		p.base = p.base.widened(q)
 		knots, _, err = p.pilot(ctx, k.Sub("second pilot"))
 	}
 	if err != nil {
@@ -87,17 +85,11 @@ func EstimateLogZ(ctx context.Context, t Target, cfg LogZConfig) (*LogZ, error) 
 
 // path is the family E_β.
 type path struct {
-	cfg       LogZConfig
-	t         Target
-	mean, std []float64
-	beta      float64
-	raw, rawG []float32 // E and ∇E at the states of the population
-	e0        []float64
-	info      Info
-
-	team             *team
-	mixX, mixE, mixG []float32
-	mixRows          func(lo, hi int)
+	cfg  LogZConfig
+	t    Target
+	base *base
+	beta float64
+	info Info
 }
 
 func newPath(t Target, cfg LogZConfig) (*path, error) {
@@ -112,7 +104,7 @@ func newPath(t Target, cfg LogZConfig) (*path, error) {
 		cfg.Leapfrogs = 5
 	}
 	if cfg.Moves == 0 {
-		cfg.Moves = 2
+		cfg.Moves = 1
 	}
 	switch {
 	case !slices.Contains(LogZMethods(), cfg.Method):
@@ -124,140 +116,64 @@ func newPath(t Target, cfg LogZConfig) (*path, error) {
 	case cfg.BaseMean != nil && len(cfg.BaseMean) != d || cfg.BaseStd != nil && len(cfg.BaseStd) != d:
 		return nil, fmt.Errorf("samplers: a base of %d means and %d standard deviations for dimension %d", len(cfg.BaseMean), len(cfg.BaseStd), d)
 	}
-	p := &path{cfg: cfg, t: t, mean: cfg.BaseMean, std: cfg.BaseStd}
-	if p.mean == nil {
-		p.mean = make([]float64, d)
+	mean, std := cfg.BaseMean, cfg.BaseStd
+	if mean == nil {
+		mean = make([]float64, d)
 	}
-	if p.std == nil {
-		p.std = make([]float64, d)
-		for i := range p.std {
-			p.std[i] = 1
+	if std == nil {
+		std = make([]float64, d)
+		for i := range std {
+			std[i] = 1
 		}
 	}
-	for i, s := range p.std {
-		if !(s > 0) || math.IsInf(s, 0) || !finite64(p.mean[i]) {
-			return nil, fmt.Errorf("samplers: base coordinate %d has mean %v and standard deviation %v", i, p.mean[i], s)
+	for i, s := range std {
+		if !(s > 0) || math.IsInf(s, 0) || !finite64(mean[i]) {
+			return nil, fmt.Errorf("samplers: base coordinate %d has mean %v and standard deviation %v", i, mean[i], s)
 		}
 	}
-	p.team, p.mixRows = newTeam(cfg.Workers), p.mixRange
-	return p, nil
+	return &path{cfg: cfg, t: t, base: newBase(mean, std)}, nil
 }
 
-// baseWidth is how much wider than the pilot's last population its base is: an
-// estimate bears too wide a base better than too narrow a one.
-const baseWidth = 1.2
-
-// widenBase widens the base, about 0, to the root mean square of a population.
-// It never narrows or moves it: the population may have lost modes.
-func (p *path) widenBase(s *State) {
-	for i := range p.std {
-		sum := 0.0
-		for c := range s.N {
-			v := float64(s.X[c*s.Dim+i])
-			sum += v * v
-		}
-		p.std[i] = max(p.std[i], baseWidth*math.Sqrt(sum/float64(s.N)))
-	}
-}
-
-// logZ0 is the base's log Z.
-func (p *path) logZ0() float64 {
-	sum := 0.0
-	for _, s := range p.std {
-		sum += math.Log(s) + math.Log(2*math.Pi)/2
-	}
-	return sum
-}
-
-func (p *path) close() { p.team.close() }
-
-// Dim implements Target.
-func (p *path) Dim() int { return len(p.mean) }
-
-// EnergyGradient implements Target with E_β.
-func (p *path) EnergyGradient(ctx context.Context, x []float32, n int, e, g []float32) error {
-	if err := p.t.EnergyGradient(ctx, x, n, e, g); err != nil {
-		return err
-	}
-	p.mix(x, n, e, g)
-	return nil
-}
-
-// mix turns E and ∇E at x into E_β and ∇E_β.
-func (p *path) mix(x []float32, n int, e, g []float32) {
-	p.mixX, p.mixE, p.mixG = x, e, g
-	p.team.run(n, p.Dim(), p.mixRows)
-}
-
-func (p *path) mixRange(lo, hi int) {
-	d := p.Dim()
-	for c := lo; c < hi; c++ {
-		x := p.mixX[c*d : (c+1)*d]
-		if p.mixG != nil {
-			g := p.mixG[c*d : (c+1)*d]
-			for i, v := range x {
-				z := (float64(v) - p.mean[i]) / (p.std[i] * p.std[i])
-				g[i] = float32((1-p.beta)*z + p.beta*float64(g[i]))
-			}
-		}
-		if p.mixE != nil {
-			p.mixE[c] = float32((1-p.beta)*p.base(x) + p.beta*float64(p.mixE[c]))
-		}
-	}
-}
-
-// base is E₀ of one state.
-func (p *path) base(x []float32) float64 {
-	sum := 0.0
-	for i, v := range x {
-		z := (float64(v) - p.mean[i]) / p.std[i]
-		sum += z * z
-	}
-	return sum / 2
+// energy is E_β of one state where the target's is e.
+func (p *path) energy(x []float32, e float32) float64 {
+	return (1-p.beta)*p.base.energy(x) + p.beta*float64(e)
 }
 
 // population is states that move along the path.
 type population struct {
-	s    *State
-	hmc  *HMC
-	gaps []float64 // E − E₀ at the states [N]
+	n, dim int
+	x, g   []float32 // states and gradients of the target [N·D]
+	e      []float32 // energies of the target [N]
+	mover  *mover
 }
+
+func newPopulation(n, d int) *population {
+	return &population{n: n, dim: d, x: make([]float32, n*d), g: make([]float32, n*d), e: make([]float32, n)}
+}
+
+// copyRow copies the state of chain c from r.
+func (q *population) copyRow(r *population, c int) {
+	copy(q.row(q.x, c), r.row(r.x, c))
+	copy(q.row(q.g, c), r.row(r.g, c))
+	q.e[c] = r.e[c]
+}
+
+func (q *population) row(v []float32, c int) []float32 { return v[c*q.dim : (c+1)*q.dim] }
 
 // populate draws n states from the base.
 func (p *path) populate(ctx context.Context, n int, k rng.Key) (*population, error) {
-	d := len(p.mean)
-	x := make([]float32, n*d)
-	k.Sub("base").Normals(x, 0, 0)
-	for i := range x {
-		x[i] = float32(p.mean[i%d] + p.std[i%d]*float64(x[i]))
-	}
-	s, err := NewState(x, d)
-	if err != nil {
-		return nil, err
-	}
-	s.team = p.team
-	q := &population{s: s, gaps: make([]float64, n)}
-	p.raw, p.rawG = make([]float32, n), make([]float32, n*d)
-	return q, p.look(ctx, q)
-}
-
-// look evaluates the target at the population's states.
-func (p *path) look(ctx context.Context, q *population) error {
-	s := q.s
-	if err := evaluate(ctx, p.t, s.X, s.N, p.raw, p.rawG); err != nil {
-		return err
-	}
-	p.info.Gradients += s.N
-	for c := range s.N {
-		q.gaps[c] = float64(p.raw[c]) - p.base(s.row(s.X, c))
-	}
-	return nil
+	q := newPopulation(n, p.t.Dim())
+	q.mover = newMover(p, n)
+	p.base.draw(q.x, k)
+	p.info.Gradients += n
+	return q, evaluate(ctx, p.t, q.x, n, q.e, q.g)
 }
 
 // weigh adds the log weights −(β′−β)(E−E₀) to logW. A state of infinite or
 // undefined energy has weight 0; its count is in Info.
 func (p *path) weigh(q *population, step float64, logW []float64) {
-	for c, gap := range q.gaps {
+	for c, e := range q.e {
+		gap := float64(e) - p.base.energy(q.row(q.x, c))
 		switch {
 		case math.IsNaN(gap) || math.IsInf(gap, 0):
 			logW[c] = math.Inf(-1)
@@ -268,38 +184,20 @@ func (p *path) weigh(q *population, step float64, logW []float64) {
 	}
 }
 
-// move goes to β and moves the population by HMC there.
+// move goes to β and moves the population there. It returns the acceptance to steer ε by.
 func (p *path) move(ctx context.Context, q *population, k knot, key rng.Key) (accept float64, err error) {
-	s := q.s
-	p.beta = k.beta
-	copy(s.E, p.raw)
-	copy(s.G, p.rawG)
-	p.mix(s.X, s.N, s.E, s.G)
-	s.EnergyFresh, s.GradientFresh = true, true
-	if q.hmc == nil {
-		q.hmc = &HMC{Leapfrogs: p.cfg.Leapfrogs, Jitter: 0.2}
-		s.EnergyFresh = true
-		if err := q.hmc.Start(ctx, p, s); err != nil {
-			return 0, err
-		}
-	}
-	q.hmc.metric.setDiagonal(k.inv)
-	var sum Info
-	for m := range p.cfg.Moves {
-		q.hmc.StepSize = schedule.Constant{Value: k.eps * stepScales[m%len(stepScales)]}
-		info, err := q.hmc.Step(ctx, p, s, key)
+	p.beta, q.mover.eps = k.beta, k.eps
+	q.mover.metric.setDiagonal(k.inv)
+	for range p.cfg.Moves {
+		coarse, info, err := q.mover.propose(ctx, q, key)
 		if err != nil {
 			return 0, err
 		}
-		sum.Add(info)
+		p.info.Add(info)
+		accept += coarse / float64(p.cfg.Moves)
 	}
-	p.info.Add(sum)
-	return sum.Acceptance(), p.look(ctx, q)
+	return accept, nil
 }
-
-// stepScales are the step sizes of successive moves at one temperature, as
-// parts of ε: no single one suits both the neck of a funnel and its mouth.
-var stepScales = []float64{1, 1.0 / 4, 1.0 / 16}
 
 // knot is one temperature of the path and how to move there.
 type knot struct {
@@ -323,10 +221,10 @@ func (p *path) pilot(ctx context.Context, key rng.Key) ([]knot, *population, err
 	if err != nil {
 		return nil, nil, err
 	}
-	d := len(p.mean)
+	d := p.t.Dim()
 	eps := 1.0 / math.Pow(float64(d), 0.25)
-	knots := []knot{{beta: 0, eps: eps, inv: p.spread(q.s)}}
-	logW := make([]float64, q.s.N)
+	knots := []knot{{beta: 0, eps: eps, inv: p.spread(q)}}
+	logW := make([]float64, q.n)
 	for beta := 0.0; beta < 1; {
 		if len(knots) > pilotMost {
 			return nil, nil, fmt.Errorf("samplers: log Z: after %d temperatures the pilot is at β = %.3g only; the base is too far from the target: widen it or move it", pilotMost, beta)
@@ -341,8 +239,8 @@ func (p *path) pilot(ctx context.Context, key rng.Key) ([]knot, *population, err
 		}
 		clear(logW)
 		p.weigh(q, step, logW)
-		p.resample(q, 0, q.s.N, logW, key.Sub("resample"), uint64(len(knots)))
-		k := knot{beta: beta, eps: eps, inv: p.spread(q.s)}
+		p.resample(q, 0, q.n, logW, key.Sub("resample"), uint64(len(knots)))
+		k := knot{beta: beta, eps: eps, inv: p.spread(q)}
 		accept, err := p.move(ctx, q, k, key.Sub("move"))
 		if err != nil {
 			return nil, nil, err
@@ -378,13 +276,13 @@ func (p *path) largestStep(q *population, beta float64, logW []float64) float64 
 }
 
 // spread is the variance of each coordinate over the population.
-func (p *path) spread(s *State) []float32 {
-	m := newMoments(s.Dim, false)
-	dev := make([]float64, s.Dim)
-	for c := range s.N {
-		m.add(s.row(s.X, c), s.row(s.X, c), dev)
+func (p *path) spread(q *population) []float32 {
+	m := newMoments(q.dim, false)
+	dev := make([]float64, q.dim)
+	for c := range q.n {
+		m.add(q.row(q.x, c), q.row(q.x, c), dev)
 	}
-	inv := make([]float32, s.Dim)
+	inv := make([]float32, q.dim)
 	for i := range inv {
 		inv[i] = float32(max(m.VarX[i]/(m.Count-1), 1e-12))
 	}
@@ -395,7 +293,7 @@ func (p *path) spread(s *State) []float32 {
 func (p *path) refine(knots []knot) []knot {
 	n := p.cfg.Temperatures
 	if n == 0 {
-		n = max(100, 4*(len(knots)-1))
+		n = max(200, 6*(len(knots)-1))
 	}
 	out := make([]knot, n+1)
 	for i := range out {
@@ -447,7 +345,7 @@ func (p *path) estimate(ctx context.Context, knots []knot, key rng.Key) (*LogZ, 
 		}
 	}
 	p.summarise(out, logW, parts)
-	out.X, out.LogW, out.Info = q.s.X, logW, p.info
+	out.X, out.LogW, out.Info = q.x, logW, p.info
 	if !finite64(out.LogZ) {
 		return out, fmt.Errorf("samplers: log Z is %v: every chain met an energy that is not finite, or weights underflow; give another base", out.LogZ)
 	}
@@ -470,7 +368,7 @@ func (p *path) summarise(out *LogZ, logW, parts []float64) {
 	}
 	out.ESS = effective(logW)
 	mean := logMeanExp(terms)
-	out.LogZ = p.logZ0() + mean
+	out.LogZ = p.base.logZ() + mean
 	sum := 0.0
 	for _, v := range terms {
 		r := math.Exp(v-mean) - 1
@@ -491,15 +389,14 @@ func (p *path) resample(q *population, lo, hi int, logW []float64, k rng.Key, st
 		total += math.Exp(w - top)
 		sums[i] = total
 	}
-	s, d := q.s, q.s.Dim
-	x, g := clone(s.X[lo*d:hi*d]), clone(p.rawG[lo*d:hi*d])
-	e, gaps := clone(p.raw[lo:hi]), clone(q.gaps[lo:hi])
+	d := q.dim
+	x, g, e := clone(q.x[lo*d:hi*d]), clone(q.g[lo*d:hi*d]), clone(q.e[lo:hi])
 	u := k.Float64(step, 0)
 	for i := range n {
 		from := min(sort.SearchFloat64s(sums, (u+float64(i))/float64(n)*total), n-1)
-		copy(s.row(s.X, lo+i), x[from*d:(from+1)*d])
-		copy(s.row(p.rawG, lo+i), g[from*d:(from+1)*d])
-		p.raw[lo+i], q.gaps[lo+i] = e[from], gaps[from]
+		copy(q.row(q.x, lo+i), x[from*d:(from+1)*d])
+		copy(q.row(q.g, lo+i), g[from*d:(from+1)*d])
+		q.e[lo+i] = e[from]
 	}
 }
 

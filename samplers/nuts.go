@@ -113,13 +113,14 @@ func (u *NUTS) Step(ctx context.Context, t Target, s *State, k rng.Key) (Info, e
 	for u.gather() {
 		n := len(u.active)
 		s.team.run(n, s.Dim, u.leapRows)
-		if err := evaluate(ctx, t, u.xb[:n*s.Dim], n, u.eb[:n], u.gb[:n*s.Dim]); err != nil {
+		size := u.pad(n)
+		if err := evaluate(ctx, t, u.xb[:size*s.Dim], size, u.eb[:size], u.gb[:size*s.Dim]); err != nil {
 			copy(s.X, u.x0)
 			copy(s.G, u.g0)
 			copy(s.E, u.e0)
 			return Info{}, err
 		}
-		info.Gradients += n
+		info.Gradients += size
 		s.team.run(n, s.Dim, u.growRows)
 	}
 	u.take(&info)
@@ -137,6 +138,18 @@ func (u *NUTS) gather() bool {
 		}
 	}
 	return len(u.active) > 0
+}
+
+// pad fills the batch up to a quarter, a half, three quarters or all of the chains with its last state: a target whose memory is bound to a
+// number of states then sees four of them, and not every one.
+func (u *NUTS) pad(n int) int {
+	quarter := (u.s.N + 3) / 4
+	size := min((n+quarter-1)/quarter*quarter, u.s.N)
+	d := u.s.Dim
+	for i := n; i < size; i++ {
+		copy(u.xb[i*d:(i+1)*d], u.xb[(n-1)*d:n*d])
+	}
+	return size
 }
 
 // root begins the trees of chains lo…hi−1.

@@ -122,12 +122,13 @@ func TestFunnelLogZ(t *testing.T) {
 		}
 		return float32(v*v/18 + math.Log(3) + 4.5*v + sum*w/2 + 5*math.Log(2*math.Pi))
 	})
-	// The mouth of the funnel is beyond what the base ever sees, so some mass
-	// stays unseen: estimates of log Z fall short by about 0.1.
 	for _, method := range samplers.LogZMethods() {
-		got, err := samplers.EstimateLogZ(background, funnel, samplers.LogZConfig{Method: method, Chains: 2048, Temperatures: 300})
-		require.NoError(t, err)
-		t.Logf("%s: %.3f ± %.3f, ESS %.0f", method, got.LogZ, got.MCSE, got.ESS)
-		require.InDelta(t, -0.1, got.LogZ, 0.25)
+		for seed := range uint64(4) {
+			got, err := samplers.EstimateLogZ(background, funnel, samplers.LogZConfig{Method: method, Chains: 2048, Temperatures: 300, Seed: seed})
+			require.NoError(t, err)
+			t.Logf("%s: %.3f ± %.3f, ESS %.0f", method, got.LogZ, got.MCSE, got.ESS)
+			require.InDelta(t, 0, got.LogZ, max(0.1, 4*got.MCSE))
+			require.Less(t, got.MCSE, 0.15)
+		}
 	}
 }

@@ -303,6 +303,11 @@ var hooked = map[string]func(temp float64, bug samplers.Hook) samplers.Kernel{
 		k.Plant(bug)
 		return k
 	},
+	"halving": func(_ float64, bug samplers.Hook) samplers.Kernel {
+		k := &samplers.Halving{StepSize: 0.8, Leapfrogs: 1, Mass: []float32{1.3, 0.8}}
+		k.Plant(bug)
+		return k
+	},
 	"underdamped": func(temp float64, bug samplers.Hook) samplers.Kernel {
 		k := &samplers.Underdamped{StepSize: constant(0.8), Temperature: constant(temp)}
 		k.Plant(bug)
@@ -357,6 +362,7 @@ func TestKernelsLeaveTheirTargetInvariant(t *testing.T) {
 		"nuts":               {"gaussian", "double well", "hole", "clamp", "reflect"},
 		"nuts dense":         {"gaussian", "double well", "hole", "clamp"},
 		"parallel-tempering": {"gaussian", "double well"},
+		"halving":            {"double well", "hole"},
 	} {
 		for _, on := range targets {
 			t.Run(name+" on "+on, func(t *testing.T) {
@@ -423,6 +429,10 @@ var plantedBugs = []struct {
 	{"kinetic energy without the ½", "nuts", "double well", "kinetic", times(2)},
 	{"temperature left out of the energy", "nuts", "gaussian", "temperature", is(1)},
 	{"stale gradient carried over", "nuts", "gaussian", "carry gradient", is(0)},
+
+	{"the choice of step not looked back at", "halving", "double well", "look back", is(-1)},
+	{"ratio of energies inverted", "halving", "double well", "log ratio", times(-1)},
+	{"everything accepted", "halving", "double well", "log ratio", is(1)},
 
 	{"exchange ratio inverted", "parallel-tempering", "gaussian", "log exchange", times(-1)},
 	{"every exchange accepted", "parallel-tempering", "gaussian", "log exchange", is(0)},

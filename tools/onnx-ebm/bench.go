@@ -28,7 +28,7 @@ func (a *app) benchCommand() *cobra.Command {
 		Use:   "bench [--suite samplers|losses|energies|derive] [--filter REGEXP] [--json]",
 		Short: "Time this machine on the standard cases",
 		Long: `Times whole runs; models are derived and compiled before the clock starts. Times are in milliseconds.
-  samplers  langevin_dw and hmc_dw (10 leapfrogs) on the double well, 64×8×50, 256×32×100 and 1024×128×200 chains × dimensions × steps;
+  samplers  SAMPLER_dw (hmc: 10 leapfrogs) on the double well, 64×8×50, 256×32×100 and 1024×128×200 chains × dimensions × steps;
             langevin_mlpD-H/NxT, T Langevin steps of N chains on a SiLU network D-H-H-1
   losses    forward and backward of one batch, network dim-128-128-1: 64×8, 256×32 and 1024×128 (sm_exact: 64×8, 128×16 and 128×16)
   energies  energy and gradient of 4096 rows

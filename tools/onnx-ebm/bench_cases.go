@@ -30,6 +30,26 @@ var benchScales = []struct {
 	n, dim, steps int
 }{{"small", 64, 8, 50}, {"medium", 256, 32, 100}, {"large", 1024, 128, 200}}
 
+// The other samplers on the double well; nuts at a step that its trees end at, and not their depth.
+func benchKernels() []namedKernel {
+	step := schedule.Constant{Value: 1e-3}
+	return []namedKernel{
+		{"mala", &samplers.MALA{StepSize: step}},
+		{"rwm", &samplers.RWM{StepSize: schedule.Constant{Value: 1e-2}}},
+		{"underdamped", &samplers.Underdamped{StepSize: schedule.Constant{Value: 1e-2}}},
+		{"nuts", &samplers.NUTS{Hamiltonian: samplers.Hamiltonian{StepSize: schedule.Constant{Value: 0.2}}}},
+		{"annealed-langevin", &samplers.AnnealedLangevin{Langevin: samplers.Langevin{StepSize: step}}},
+		{"parallel-tempering", &samplers.ParallelTempering{StepSize: step}},
+		{"gradient-descent", &samplers.GradientDescent{StepSize: step}},
+		{"nesterov", &samplers.Nesterov{StepSize: step}},
+	}
+}
+
+type namedKernel struct {
+	name   string
+	kernel samplers.Kernel
+}
+
 // The networks of Langevin runs: dimensions, hidden units, chains, steps.
 var benchNets = []struct{ dim, hidden, chains, steps int }{
 	{2, 64, 1, 200}, {2, 64, 128, 200}, {2, 64, 1024, 100}, {2, 64, 10000, 20},
@@ -64,6 +84,11 @@ func benchCases() []benchCase {
 		net := fmt.Sprintf("mlp:%d,%d", m.hidden, m.hidden)
 		add("samplers", fmt.Sprintf("langevin_mlp%d-%d/%dx%d", m.dim, m.hidden, m.chains, m.steps),
 			benchSampler(net, &samplers.Langevin{StepSize: schedule.Constant{Value: 1e-2}}, m.chains, m.steps, int64(m.dim)))
+	}
+	for _, k := range benchKernels() {
+		for _, s := range benchScales {
+			add("samplers", k.name+"_dw/"+s.name, benchSampler(fmt.Sprintf("builtin:double-well:dim=%d", s.dim), k.kernel, s.n, s.steps))
+		}
 	}
 	for _, l := range benchLosses {
 		for _, s := range benchScales {

@@ -26,8 +26,8 @@ func (a *app) logzCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "logz MODEL --method ais|smc [--chains N] [--temperatures K] [--json]",
 		Short: "Estimate log Z = log ∫exp(−E) and its Monte Carlo error",
-		Long: `Takes chains from independent normals (the base) to the model through a series of temperatures, by Hamiltonian Monte
-Carlo: ais weighs each chain (annealed importance sampling), smc also resamples (sequential Monte Carlo).
+		Long: `Takes chains from a wide distribution (the base: Student's t, 3 degrees of freedom) to the model through a series of
+temperatures, by Hamiltonian Monte Carlo: ais weighs each chain (annealed importance sampling), smc also resamples (sequential Monte Carlo).
 An error above 0.5 says that a few large weights rule the estimate: take more temperatures, more chains or a better base.
 
 ` + modelHelp,
@@ -40,9 +40,9 @@ An error above 0.5 says that a few large weights rule the estimate: take more te
 	f.IntVar(&o.chains, "chains", 16384, "number of chains")
 	f.IntVar(&o.temperatures, "temperatures", 0, "steps from the base to the model (default: as a pilot run finds)")
 	f.IntVar(&o.leapfrogs, "leapfrog", 5, "leapfrog steps of a proposal")
-	f.IntVar(&o.moves, "moves", 0, "proposals at each temperature (default 2)")
+	f.IntVar(&o.moves, "moves", 0, "proposals at each temperature (default 1)")
 	f.StringVar(&o.baseMean, "base-mean", "", "mean of the base: a number, or a comma list of D")
-	f.StringVar(&o.baseStd, "base-std", "", "standard deviation of the base, likewise; too narrow a base misses modes (default: found by a pilot run)")
+	f.StringVar(&o.baseStd, "base-std", "", "scale of the base, likewise; too narrow a base misses modes (default: found by a pilot run)")
 	a.global.addSeed(f)
 	a.global.addJSON(f)
 	a.global.addRuntime(f)
@@ -66,7 +66,7 @@ func (o logzOptions) check(c *cobra.Command, args []string, g *global) (samplers
 	cfg := samplers.LogZConfig{
 		Method: o.method, Chains: o.chains, Temperatures: o.temperatures, Leapfrogs: o.leapfrogs, Moves: o.moves,
 		BaseMean: baseNumbers(u, "base-mean", o.baseMean), BaseStd: baseNumbers(u, "base-std", o.baseStd),
-		Seed: g.seed, Workers: g.workers,
+		Seed: g.seed,
 	}
 	for _, s := range cfg.BaseStd {
 		if !(s > 0) {
