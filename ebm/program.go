@@ -146,7 +146,7 @@ func (e *Energy) compile(name string, g *graphs.Graph, cost float64) (*program, 
 	if err != nil {
 		return nil, err
 	}
-	raw, err := graphs.Encode(g, graphs.WriteOptions{MaxOpset: maxOpset, ParamsAsInputs: e.readsParams(), ParamPrefix: paramPrefix})
+	raw, err := graphs.Encode(g, graphs.WriteOptions{MaxOpset: maxOpset, ParamsAsInputs: e.readsParams(), ParamPrefix: paramPrefix, ValueInfo: true})
 	if err != nil {
 		return nil, fmt.Errorf("ebm: %w", err)
 	}

@@ -18,7 +18,7 @@ type WriteOptions struct {
 	ParamsAsInputs  bool             // parameters become graph inputs after the graph's own, without data
 	ParamPrefix     string           // put before the names of parameters
 	InlineLimit     int64            // bytes of initializers from which on WriteFile puts them into a data file; 0 means InlineLimit
-	ValueInfo       bool             // also write the types of intermediate values
+	ValueInfo       bool             // also write the types of intermediate values: ONNX Runtime plans memory by them, see docs/design.md
 	Domains         map[string]int64 // versions of other domains, 1 where absent
 	Producer        string
 	ProducerVersion string
@@ -428,9 +428,9 @@ func (w *writer) node(n *Node, l *level, used map[*Value]int) (*onnxpb.Node, err
 		default:
 			name = w.names.pick(v.Name)
 			l.names[v] = name
-		}
-		if w.options.ValueInfo && v.Type.DType != Undefined {
-			l.graph.ValueInfo = append(l.graph.ValueInfo, valueInfo(name, v.Type))
+			if w.options.ValueInfo && v.Type.DType != Undefined {
+				l.graph.ValueInfo = append(l.graph.ValueInfo, valueInfo(name, v.Type))
+			}
 		}
 		p.Output = append(p.Output, name)
 	}

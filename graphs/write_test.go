@@ -25,6 +25,25 @@ func written(t testing.TB, g *Graph, o WriteOptions) *onnxpb.Model {
 	return m
 }
 
+// A value behind a reshape to −1 has its batch axis in the file: a runtime's own inference loses it there.
+func TestWriteValueInfo(t *testing.T) {
+	b := NewBuilder("g")
+	x := b.Input("x", Float32, Shape{Symbol("N"), Static(2), Static(3)})
+	windows := b.Op("Reshape", nil, x, b.Ints(-1, 3))
+	y := b.Op("Relu", nil, windows)
+	g, err := b.Graph(Output{"y", b.Op("Exp", nil, y)})
+	require.NoError(t, err)
+	require.Empty(t, written(t, g, WriteOptions{}).Graph.ValueInfo)
+	info := written(t, g, WriteOptions{ValueInfo: true}).Graph.ValueInfo
+	require.Len(t, info, 2)
+	for _, v := range info {
+		dims := v.Type.Tensor.Shape.Dim
+		require.Len(t, dims, 2)
+		require.Equal(t, "2*N", dims[0].Param)
+		require.EqualValues(t, 3, dims[1].Value)
+	}
+}
+
 func TestWriteNames(t *testing.T) {
 	x := &Value{Name: "x", Kind: Input, Type: Type{Float32, Shape{Symbol("N"), Static(2)}}}
 	w := &Value{Name: "w", Kind: Param, Type: Type{Float32, ShapeOf(2)}, Tensor: NewTensor([]float32{1, 2}, 2)}

@@ -197,7 +197,7 @@ func checkLight(t *testing.T, rt *runtime.Runtime, name string, model []byte) {
 func runProgram(t testing.TB, rt *runtime.Runtime, g *graphs.Graph, item []int64, feeds map[string][]float64) map[string][]float64 {
 	g, err := gradients.Finalize(g, 21)
 	require.NoError(t, err)
-	raw, err := graphs.Encode(g, graphs.WriteOptions{MaxOpset: 21})
+	raw, err := graphs.Encode(g, graphs.WriteOptions{MaxOpset: 21, ValueInfo: true})
 	require.NoError(t, err)
 	m := runtime.Model{Name: g.Name, Bytes: raw}
 	for _, v := range g.Inputs {

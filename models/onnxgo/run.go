@@ -272,7 +272,7 @@ func (b *Backend) compile(g *graphs.Graph, f feeds) (*program, error) {
 		h.Outputs[i].Name = resultPrefix + o.Name
 		m.Outputs = append(m.Outputs, runtime.Port{Name: resultPrefix + o.Name, Item: s.Ints(), Kind: runtime.Sum})
 	}
-	if m.Bytes, err = graphs.Encode(&h, graphs.WriteOptions{MaxOpset: maxOpset}); err != nil {
+	if m.Bytes, err = graphs.Encode(&h, graphs.WriteOptions{MaxOpset: maxOpset, ValueInfo: true}); err != nil {
 		return nil, err
 	}
 	p := &program{outputs: m.Outputs}

@@ -112,7 +112,7 @@ func (a *app) derive(c *cobra.Command, args []string, what, path string) error {
 	if g, err = gradients.Finalize(g, derivedOpset); err != nil {
 		return fmt.Errorf("%s: %w", m.text, err)
 	}
-	if err := out.graph("graph", g, graphs.WriteOptions{MaxOpset: derivedOpset, Producer: ebm.Producer}); err != nil {
+	if err := out.graph("graph", g, graphs.WriteOptions{MaxOpset: derivedOpset, ValueInfo: true, Producer: ebm.Producer}); err != nil {
 		return err
 	}
 	return out.commit()
