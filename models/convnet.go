@@ -21,8 +21,7 @@ func convnet(s *spec.Spec, item []int64) body {
 			if i == 0 {
 				stride = 1
 			}
-			f = m.conv("layers."+strconv.Itoa(i), f, c, 3, stride, m.act.gain)
-			f.v = m.hidden(f.v)
+			f = m.convolved("layers."+strconv.Itoa(i), f, c, stride)
 		}
 		return m.dense(m.pooled(f, pool), dense)
 	}

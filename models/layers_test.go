@@ -25,6 +25,9 @@ var nets = []struct {
 	{"convnet:3,4:spectral=true", []int64{4, 4}},
 	{"resnet:4,6:groups=2", []int64{1, 4, 5}},
 	{"resnet:4,3:blocks=2:norm=none:pool=flatten:act=tanh", []int64{4, 4}},
+	{"convnet:3,4:dense=5,4", []int64{4, 4}},
+	{"unet:3,4", []int64{1, 4, 6}},
+	{"unet:3,4,2:pool=sum:act=tanh:classes=2", []int64{2, 5, 3}},
 	{"transformer:8:heads=2:depth=1", []int64{3}},
 	{"transformer:6:heads=3:positions=none:mlp=2", []int64{4, 2}},
 	{"transformer:4:heads=1:patch=2:depth=1:act=silu", []int64{2, 4, 6}},
@@ -119,37 +122,76 @@ func TestParameterNamesAndShapes(t *testing.T) {
 	require.Equal(t, []float64{0, 0, 0, 0}, p["norm.bias"].Float64s())
 }
 
-// A 3×3 convolution of an image with one channel, written out.
-func TestConvolutionByHand(t *testing.T) {
-	g := netOf(t, "convnet:1,1:pool=sum:act=none", 5, 4)
-	p := paramsOf(g)
-	conv := func(x []float64, h, w, stride int, name string) (y []float64, oh, ow int) {
-		k, bias := p[name+".weight"].Float64s(), p[name+".bias"].Float64s()[0]
-		oh, ow = (h+stride-1)/stride, (w+stride-1)/stride
-		for i := range oh {
-			for j := range ow {
-				v := bias
-				for a := range 3 {
-					for b := range 3 {
-						if r, c := i*stride+a-1, j*stride+b-1; r >= 0 && r < h && c >= 0 && c < w {
-							v += k[3*a+b] * x[r*w+c]
+// image is [channels][height·width].
+type handImage struct {
+	c    [][]float64
+	h, w int
+}
+
+// convByHand is a 3×3 convolution, written out.
+func convByHand(p map[string]*graphs.Tensor, name string, x handImage, stride int) handImage {
+	k, bias := p[name+".weight"].Float64s(), p[name+".bias"].Float64s()
+	y := handImage{h: (x.h + stride - 1) / stride, w: (x.w + stride - 1) / stride}
+	for o, v0 := range bias {
+		var plane []float64
+		for i := range y.h {
+			for j := range y.w {
+				v := v0
+				for in, channel := range x.c {
+					for a := range 3 {
+						for b := range 3 {
+							if r, c := i*stride+a-1, j*stride+b-1; r >= 0 && r < x.h && c >= 0 && c < x.w {
+								v += k[(o*len(x.c)+in)*9+3*a+b] * channel[r*x.w+c]
+							}
 						}
 					}
 				}
-				y = append(y, v)
+				plane = append(plane, v)
 			}
 		}
-		return y, oh, ow
+		y.c = append(y.c, plane)
 	}
+	return y
+}
+
+// headByHand is the linear layer over the sums of channels.
+func headByHand(p map[string]*graphs.Tensor, y handImage) float64 {
+	e := p["head.bias"].Float64s()[0]
+	for o, plane := range y.c {
+		for _, v := range plane {
+			e += p["head.weight"].Float64s()[o] * v
+		}
+	}
+	return e
+}
+
+func TestConvolutionByHand(t *testing.T) {
+	g := netOf(t, "convnet:1,2:pool=sum:act=none", 5, 4)
+	p := paramsOf(g)
 	x := points(1, 20, 1)
-	y, h, w := conv(x, 5, 4, 1, "layers.0")
-	y, _, _ = conv(y, h, w, 2, "layers.1")
-	total := 0.0
-	for _, v := range y {
-		total += v
+	y := convByHand(p, "layers.1", convByHand(p, "layers.0", handImage{[][]float64{x}, 5, 4}, 1), 2)
+	require.InDelta(t, headByHand(p, y), run(t, g, gradients.Energy, []int{1, 5, 4}, x, nil)["energy"].F[0], 1e-12)
+}
+
+// Down to 3×2, doubled to 6×4 and cut to 5×4, beside the first picture, and one more convolution.
+func TestUnetByHand(t *testing.T) {
+	g := netOf(t, "unet:2,3:pool=sum:act=none", 5, 4)
+	p := paramsOf(g)
+	x := points(1, 20, 1)
+	first := convByHand(p, "down.0", handImage{[][]float64{x}, 5, 4}, 1)
+	low := convByHand(p, "down.1", first, 2)
+	both := handImage{h: 5, w: 4}
+	for _, plane := range low.c {
+		var large []float64
+		for i := range 5 {
+			for j := range 4 {
+				large = append(large, plane[i/2*low.w+j/2])
+			}
+		}
+		both.c = append(both.c, large)
 	}
-	want := total*p["head.weight"].Float64s()[0] + p["head.bias"].Float64s()[0]
-	require.InDelta(t, want, run(t, g, gradients.Energy, []int{1, 5, 4}, x, nil)["energy"].F[0], 1e-12)
+	both.c = append(both.c, first.c...)
+	require.InDelta(t, headByHand(p, convByHand(p, "up.0", both, 1)), run(t, g, gradients.Energy, []int{1, 5, 4}, x, nil)["energy"].F[0], 1e-12)
 }
 
 func TestGroupNormByHand(t *testing.T) {

@@ -60,6 +60,10 @@ func architectures() map[string]architecture {
 			[]string{"blocks=1", "groups=8", "norm=group", "pool=mean"},
 			"resnet:64,128 has two stages, the second of half the size; images [H, W] or [C, H, W]; norm: group, none; of groups as many as divide the width", "silu", resnet,
 		},
+		"unet": {
+			"E = Linear(pool(u)), u = act(Conv([double(u), d])) over d = act(Conv(…act(Conv(x))))", []string{"pool=mean"},
+			"unet:16,32 is U-shaped: down to half the size with 32 channels, up again with 16; images [H, W] or [C, H, W]; pool: mean, sum, flatten", "silu", unet,
+		},
 		"transformer": {
 			"E = Linear(mean(norm(blocks(embed(x) + positions)))), block: x + attention(norm(x)), then x + mlp(norm(x))",
 			[]string{"depth=2", "heads=4", "mlp=4", "positions=learned", "patch=4"},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync/atomic"
 
 	"github.com/onnx-ebm/onnx-ebm/internal/mmap"
 )
@@ -18,7 +19,15 @@ type Mapped struct {
 	path   string
 	header header
 	memory []byte // the whole file
+	seen   atomic.Int64
 }
+
+// The pages of a map that were read count as the process's memory as long as nobody else needs it. They are given back, to the system's
+// cache of the file, after so many bytes; a row brings in its neighbourhood.
+const (
+	keptPages     = 64 << 20
+	neighbourhood = 1 << 20
+)
 
 // Map maps a .npy file of rank 1 or more.
 func Map(path string, opts ...Option) (*Mapped, error) {
@@ -79,6 +88,10 @@ func (m *Mapped) Rows(dst []float32, indices []int) (err error) {
 		}
 	}()
 	width := row * m.header.dtype.size
+	if m.seen.Add(int64(len(indices))*int64(width+neighbourhood)) > keptPages {
+		m.seen.Store(0)
+		mmap.Forget(m.memory)
+	}
 	data := m.memory[m.header.length:]
 	for i, index := range indices {
 		if index < 0 || index >= m.header.shape[0] {

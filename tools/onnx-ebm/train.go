@@ -349,8 +349,24 @@ func fitItems(o trainOptions, ds data.Dataset, e *ebm.Energy) error {
 	return nil
 }
 
-// sampleRows bounds the rows that densities are fitted to.
-const sampleRows = 100000
+// The rows that densities are fitted to: as many as these numbers allow.
+const (
+	sampleRows   = 100000
+	sampleValues = 1 << 24
+)
+
+// sampleFor gives some of the data to a loss whose densities are fitted to them; nil to others.
+func (o trainOptions) sampleFor(ds data.Dataset) ([]float32, error) {
+	if !strings.Contains(strings.ToLower(o.loss), "=fitted") {
+		return nil, nil
+	}
+	indices := make([]int, min(ds.Len(), sampleRows, max(1, sampleValues/data.Size(ds))))
+	for i := range indices {
+		indices[i] = i
+	}
+	sample := make([]float32, len(indices)*data.Size(ds))
+	return sample, ds.Rows(sample, indices)
+}
 
 // lossFor makes the loss of items of ds, which with classes e takes together with weights of classes.
 func (o trainOptions) lossFor(a *app, e *ebm.Energy, ds data.Dataset, classes int) (losses.Loss, error) {
@@ -360,12 +376,8 @@ func (o trainOptions) lossFor(a *app, e *ebm.Energy, ds data.Dataset, classes in
 		return nil, err
 	}
 	chains := &train.Chains{Target: e, Kernel: kernel, Box: sampleOptions{clamp: o.clamp, clampMode: "clamp"}.box(u), Workers: a.global.workers}
-	indices := make([]int, min(ds.Len(), sampleRows))
-	for i := range indices {
-		indices[i] = i
-	}
-	sample := make([]float32, len(indices)*data.Size(ds))
-	if err := ds.Rows(sample, indices); err != nil {
+	sample, err := o.sampleFor(ds)
+	if err != nil {
 		return nil, err
 	}
 	if classes > 0 {
