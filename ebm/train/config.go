@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -57,7 +58,8 @@ type Config struct {
 
 	Optimizer    string                                          // as optim.New reads it; empty: adam
 	NewOptimizer func(o optim.Options) (optim.Optimizer, error)  // instead of Optimizer
-	Group        func(p ebm.Param) (scale float64, noDecay bool) // learning rate factor (0: 1) and weight decay of a parameter; nil: all alike
+	Patterns     []Pattern                                       // parameters to treat in their own way, by name
+	Group        func(p ebm.Param) (scale float64, noDecay bool) // learning rate factor (0: 1) and weight decay of a parameter, instead of Patterns; nil: all alike
 	LR           schedule.Schedule                               // learning rate by step; nil: 1e-3
 	OwnLR        schedule.Schedule                               // of the loss's own parameters (log Z of NCE), by Adam; nil: 10·LR
 	ClipNorm     float64                                         // largest Euclidean norm of the gradient; 0: no limit
@@ -84,6 +86,43 @@ type Config struct {
 
 	OnStep func(*Progress) error // called after every step; ErrStop ends the run, any other error ends it as failed
 	Notice func(text string)     // told of what a user should know: a damaged checkpoint, a skipped step; nil: dropped
+}
+
+// Pattern treats the parameters whose names match a glob pattern in their own way. Of several that match, the first with a Scale counts,
+// and any with NoDecay.
+type Pattern struct {
+	Glob    string
+	Scale   float64 // of the learning rate; 0: not said
+	NoDecay bool    // no weight decay
+}
+
+// match tells whether the pattern is that of a name.
+func (p Pattern) match(name string) bool {
+	ok, err := path.Match(p.Glob, name)
+	return err == nil && ok || p.Glob == name
+}
+
+// byPattern is the Group that the patterns describe. A pattern that matches no parameter is an error.
+func (c Config) byPattern(params *ebm.Params) (func(p ebm.Param) (float64, bool), error) {
+	for _, p := range c.Patterns {
+		if !slices.ContainsFunc(params.List, func(q ebm.Param) bool { return p.match(q.Name) }) {
+			return nil, fmt.Errorf("train: no parameter matches %q; there are %s", p.Glob, strings.Join(params.Names(), ", "))
+		}
+		if !(p.Scale >= 0) || math.IsInf(p.Scale, 0) {
+			return nil, fmt.Errorf("train: %q: learning rate factor %g: give a finite number, not negative", p.Glob, p.Scale)
+		}
+	}
+	return func(q ebm.Param) (scale float64, noDecay bool) {
+		for _, p := range c.Patterns {
+			if p.match(q.Name) {
+				if scale == 0 {
+					scale = p.Scale
+				}
+				noDecay = noDecay || p.NoDecay
+			}
+		}
+		return scale, noDecay
+	}, nil
 }
 
 // ErrStop is what OnStep returns to end a run without an error.
@@ -165,6 +204,13 @@ func (c Config) check() error {
 
 // groups are the optimiser's groups: one a parameter that is not trained or not treated plainly.
 func (c Config) groups(params *ebm.Params) (optim.Groups, error) {
+	if c.Group == nil && len(c.Patterns) > 0 {
+		group, err := c.byPattern(params)
+		if err != nil {
+			return nil, err
+		}
+		c.Group = group
+	}
 	var groups optim.Groups
 	trainable := false
 	for _, p := range params.List {
@@ -198,6 +244,7 @@ func (c Config) settings(m Model, l losses.Loss, ds data.Dataset, optimizer stri
 		"loss":       l.Name(),
 		"optimizer":  optimizer,
 		"ema":        fmt.Sprint(c.EMA),
+		"patterns":   fmt.Sprint(c.Patterns),
 		"parameters": fmt.Sprintf("%d values, layout %08x", len(m.Params()), sum.Sum32()),
 	}
 	maps.Copy(all, c.Settings)

@@ -224,6 +224,41 @@ func TestFrozenStay(t *testing.T) {
 	require.ErrorContains(t, err, "none of the 4 parameters is trainable")
 }
 
+// TestPatterns: a step of gradient descent is as much larger as the first pattern says, and free of weight decay where one says so.
+func TestPatterns(t *testing.T) {
+	rt := open(t, 0)
+	moved := func(decay string, patterns ...Pattern) map[string][]float64 {
+		e := energy(t, rt, mlp(t, 2, 8, 8), ebm.Options{})
+		before := slices.Clone(e.Params())
+		_, err := Run(context.Background(), e, newLoss(t, "dsm", nil), gaussian(t, 64, 1, 1, 1), Config{
+			Steps: 1, Optimizer: "sgd:weight-decay=" + decay, LR: parse(t, "0.01"), Patterns: patterns,
+		})
+		require.NoError(t, err)
+		by := map[string][]float64{}
+		for _, p := range e.Store().List {
+			for i := range p.Len {
+				by[p.Name] = append(by[p.Name], float64(e.Params()[p.Offset+i])-float64(before[p.Offset+i]))
+			}
+		}
+		return by
+	}
+	plain, decayed := moved("0"), moved("0.5")
+	got := moved("0.5", Pattern{Glob: "W2", Scale: 4}, Pattern{Glob: "W?", Scale: 2}, Pattern{Glob: "W3", NoDecay: true})
+	for name, factor := range map[string]float64{"W1": 2, "W2": 4, "W3": 2, "b1": 1, "b2": 1} {
+		want := decayed[name]
+		if name == "W3" {
+			want = plain[name]
+		}
+		for i, v := range want {
+			require.InDelta(t, factor*v, got[name][i], 1e-6, name)
+		}
+	}
+	require.Greater(t, math.Abs(plain["W3"][0]-decayed["W3"][0]), 1e-4)
+	e := energy(t, rt, mlp(t, 2, 4), ebm.Options{})
+	_, err := Run(context.Background(), e, newLoss(t, "dsm", nil), gaussian(t, 64, 1, 1, 1), Config{Steps: 1, Patterns: []Pattern{{Glob: "head.*", Scale: 2}}})
+	require.ErrorContains(t, err, `no parameter matches "head.*"; there are W1`)
+}
+
 func TestTrainableRanges(t *testing.T) {
 	rt := open(t, 0)
 	e := energy(t, rt, mlp(t, 2, 4), ebm.Options{Freeze: []string{"b1"}})

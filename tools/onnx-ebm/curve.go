@@ -8,6 +8,26 @@ import (
 // smoothing is the decay of the average that is drawn over a noisy loss.
 const smoothing = 0.98
 
+// trainingCurves are the loss and, for losses with negatives, the energies.
+func trainingCurves(c *train.Curve) picture.Stack {
+	stack := picture.Stack{lossCurve(c)}
+	if energies := energyCurves(c); len(energies.Series) > 0 {
+		stack = append(stack, energies)
+	}
+	return stack
+}
+
+// energyCurves are the moving averages of the mean energies of data and negatives.
+func energyCurves(c *train.Curve) picture.Lines {
+	l := picture.Lines{XLabel: "step", YLabel: "mean energy, moving average"}
+	for _, s := range []struct{ column, name string }{{"pos_energy", "data"}, {"neg_energy", "negatives"}} {
+		if x, y := c.Column(s.column); len(x) > 0 {
+			l.Series = append(l.Series, picture.Series{Name: s.name, X: x, Y: movingAverage(y)})
+		}
+	}
+	return l
+}
+
 // lossCurve draws the loss of every step, its moving average and the
 // validation loss.
 func lossCurve(c *train.Curve) picture.Lines {

@@ -36,7 +36,7 @@ type trainOptions struct {
 	clamp                              string
 	standardize                        bool
 	nonFinite                          string
-	trainOnly, freeze                  []string
+	trainOnly, freeze, scale, noDecay  []string
 	byClass                            bool
 	crossEntropy                       float64
 	plot                               string
@@ -81,6 +81,10 @@ Optimizers:
 	f.StringVar(&o.lr, "lr", "1e-3", "`SCHEDULE` of the learning rate")
 	f.StringVar(&o.optimizer, "optimizer", "adam", strings.Join(optim.Names(), ", ")+", with options after a colon")
 	f.Float64Var(&o.cfg.ClipNorm, "clip-norm", 0, "largest Euclidean norm of the gradient (default: no limit)")
+	f.Float64Var(&o.cfg.ClipValue, "clip-value", 0, "largest element of the gradient, before --clip-norm (default: no limit)")
+	f.StringArrayVar(&o.scale, "lr-scale", nil, "`GLOB=FACTOR`: train the parameters of these names at FACTOR times the rate; may be repeated, the first that matches counts")
+	f.StringArrayVar(&o.noDecay, "no-decay", nil, "`GLOB` of parameter names: no weight decay of these; may be repeated")
+	f.BoolVar(&o.cfg.DropLast, "drop-last", false, "leave out an epoch's shorter last batch")
 	f.Float64Var(&o.cfg.EMA, "ema", 0, "decay of an average of the parameters, which is what is saved (default: none)")
 	f.StringVar(&o.sampler, "sampler", "langevin", "sampler of mle, cd and pcd: "+strings.Join(samplers.Names(), ", "))
 	f.IntVar(&o.samplerSteps, "sampler-steps", 0, "its steps, the k of the loss (default 10)")
@@ -102,7 +106,7 @@ Optimizers:
 	f.StringVar(&o.cfg.Checkpoint, "checkpoint", "", "`FOLDER` of checkpoints")
 	f.IntVar(&o.cfg.CheckpointEvery, "every", train.DefaultCheckpointEvery, "steps from one checkpoint to the next")
 	f.BoolVar(&o.cfg.Resume, "resume", false, "go on from the newest complete checkpoint")
-	f.StringVar(&o.plot, "plot", "", "output `FILE`: the curve of the loss, a .png")
+	f.StringVar(&o.plot, "plot", "", "output `FILE`: the curves of the loss and of energies, a .png")
 	a.global.addSeed(f)
 	a.global.addJSON(f)
 	a.global.addRuntime(f)
@@ -152,6 +156,7 @@ func (o trainOptions) check(c *cobra.Command, args []string, g *global) (trainOp
 	if _, err := o.kernel(u); err != nil {
 		u.check(spec.Unknown("sampler", o.sampler, samplers.Names()))
 	}
+	o.cfg.Patterns = o.patterns(u)
 	if o.loss != "" {
 		// Once with any data, to find what is wrong with the text; once more when the data is there.
 		_, err := o.makeLoss(nil, []float32{0, 1}, 1)
@@ -177,8 +182,10 @@ func (o trainOptions) checkNumbers(u *usage) {
 	if u.has("steps") && u.has("epochs") {
 		u.bad("--steps and --epochs say the same: give one")
 	}
-	if u.c.Flags().Changed("clip-norm") && !(o.cfg.ClipNorm > 0) {
-		u.bad("--clip-norm %v: must be greater than 0", o.cfg.ClipNorm)
+	for flag, v := range map[string]float64{"clip-norm": o.cfg.ClipNorm, "clip-value": o.cfg.ClipValue} {
+		if u.c.Flags().Changed(flag) && !(v > 0) {
+			u.bad("--%s %v: must be greater than 0", flag, v)
+		}
 	}
 	if u.c.Flags().Changed("cross-entropy") && !(o.crossEntropy > 0 && o.crossEntropy <= math.MaxFloat32) {
 		u.bad("--cross-entropy %v: must be greater than 0", o.crossEntropy)
@@ -186,6 +193,23 @@ func (o trainOptions) checkNumbers(u *usage) {
 	if !(o.cfg.EMA >= 0 && o.cfg.EMA < 1) {
 		u.bad("--ema %v: must be from 0 to below 1", o.cfg.EMA)
 	}
+}
+
+// patterns are what --lr-scale and --no-decay say of parameters by name.
+func (o trainOptions) patterns(u *usage) (list []train.Pattern) {
+	for _, text := range o.scale {
+		i := strings.LastIndexByte(text, '=')
+		factor, err := strconv.ParseFloat(text[i+1:], 64)
+		if i < 1 || err != nil || !(factor > 0) || math.IsInf(factor, 0) {
+			u.bad("--lr-scale %s: write GLOB=FACTOR with a factor greater than 0", text)
+			continue
+		}
+		list = append(list, train.Pattern{Glob: text[:i], Scale: factor})
+	}
+	for _, glob := range o.noDecay {
+		list = append(list, train.Pattern{Glob: glob, NoDecay: true})
+	}
+	return list
 }
 
 // kernel makes the sampler of contrastive losses.
@@ -393,13 +417,26 @@ func (a *app) runTraining(ctx context.Context, e *ebm.Energy, loss losses.Loss, 
 		if progress == nil && a.showsProgress() {
 			progress = a.newBar(p.Total, "training", "steps")
 		}
-		progress.describe("loss %.4g", p.Loss)
+		if progress != nil {
+			progress.describe("%s", progressText(p))
+		}
 		progress.set(p.Step)
 		return nil
 	}
 	result, err := train.Run(ctx, e, loss, ds, cfg)
 	progress.end(a)
 	return result, err
+}
+
+// progressText is what stands before the bar: the loss, the energies of data and negatives, their gap, the gradient's norm.
+func progressText(p *train.Progress) string {
+	text := fmt.Sprintf("loss %.4g", p.Loss)
+	for _, t := range []struct{ term, name string }{{"pos_energy", "E+"}, {"neg_energy", "E-"}, {"energy_gap", "gap"}, {"log_z", "log Z"}} {
+		if v, ok := p.Term(t.term); ok {
+			text += fmt.Sprintf(" %s %.3g", t.name, v)
+		}
+	}
+	return text + fmt.Sprintf(" |grad| %.3g", p.GradNorm)
 }
 
 // files are the parts of a specification that name files: written models hold no paths.
@@ -441,7 +478,7 @@ func writeTrained(out *outputs, e *ebm.Energy, g *graphs.Graph, metadata map[str
 		return err
 	}
 	if out.wants("plot") {
-		if err := lossCurve(curve).WritePNG(out.writer["plot"]); err != nil {
+		if err := trainingCurves(curve).WritePNG(out.writer["plot"]); err != nil {
 			return err
 		}
 	}

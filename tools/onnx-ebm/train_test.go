@@ -93,6 +93,9 @@ func TestTrainOnlySome(t *testing.T) {
 	}
 	require.NotEqual(t, before["layers.1.weight"], graphs.Data[float32](paramOf(t, b, "layers.1.weight")))
 	fail(t, exitFailure, append(args, "--freeze", "nothing.*"), "nothing.*", "layers.0.weight")
+	succeed(t, append(args, "--lr-scale", "layers.1.*=10", "--no-decay", "*.bias", "--clip-value", "0.5", "--drop-last", "--batch", "64", "--plot", filepath.Join(dir, "p.png"))...)
+	fail(t, exitFailure, append(args, "--lr-scale", "nothing.*=2"), "nothing.*", "layers.0.weight")
+	fail(t, exitUsage, append(args, "--lr-scale", "layers.1.*", "--clip-value", "0"), "GLOB=FACTOR", "--clip-value")
 	fail(t, exitFailure, append(args, "--data", writeArray(t, filepath.Join(dir, "x.npy"), normals("x", 30), 10, 3)), "[3]", "[N,2]")
 }
 

@@ -5,6 +5,7 @@ import (
 	"image/color"
 	"io"
 
+	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
@@ -33,7 +34,33 @@ func faint(c color.Color) color.Color {
 const maxVertices = 4000
 
 // WritePNG draws the curves.
-func (l Lines) WritePNG(w io.Writer) error {
+func (l Lines) WritePNG(w io.Writer) error { return Stack{l}.WritePNG(w) }
+
+// Stack is several plots, one under the other.
+type Stack []Lines
+
+// height of one plot of curves.
+const height = 11 * vg.Centimeter
+
+// WritePNG draws the plots.
+func (s Stack) WritePNG(w io.Writer) error {
+	plots := make([]*plot.Plot, len(s))
+	for i, l := range s {
+		p, err := l.plot()
+		if err != nil {
+			return err
+		}
+		plots[i] = p
+	}
+	return render(w, 17*vg.Centimeter, height*vg.Length(len(s)), func(c draw.Canvas) {
+		share := (c.Max.Y - c.Min.Y) / vg.Length(len(s))
+		for i, p := range plots {
+			p.Draw(draw.Crop(c, 0, 0, share*vg.Length(len(s)-1-i), -share*vg.Length(i)))
+		}
+	})
+}
+
+func (l Lines) plot() (*plot.Plot, error) {
 	p := newPlot(l.Title, l.XLabel, l.YLabel)
 	p.Add(faintGrid())
 	drawn := 0
@@ -59,7 +86,7 @@ func (l Lines) WritePNG(w io.Writer) error {
 		}
 	}
 	if drawn == 0 {
-		return errors.New("picture: there is nothing finite to draw")
+		return nil, errors.New("picture: there is nothing finite to draw")
 	}
-	return render(w, 17*vg.Centimeter, 11*vg.Centimeter, p.Draw)
+	return p, nil
 }
