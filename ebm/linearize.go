@@ -196,18 +196,9 @@ func (e *Energy) linearProgram(d derivation) (*linearProgram, error) {
 	if l := e.linear[d]; l != nil {
 		return l, nil
 	}
-	f, err := e.derive(d)
+	lin, err := e.linearize(d)
 	if err != nil {
-		return nil, fmt.Errorf("ebm: %w", err)
-	}
-	var outs []string
-	for _, o := range f.Outputs {
-		outs = append(outs, o.Name)
-	}
-	wrt := f.Params()
-	lin, err := gradients.Linearize(f, outs, wrt, e.options.Policy, maxOpset)
-	if err != nil {
-		return nil, fmt.Errorf("ebm: %w", err)
+		return nil, err
 	}
 	l := &linearProgram{residuals: lin.Residuals, pulled: map[string]bool{}}
 	for _, v := range lin.Pullback.Inputs {
@@ -221,6 +212,23 @@ func (e *Energy) linearProgram(d derivation) (*linearProgram, error) {
 	}
 	e.linear[d] = l
 	return l, nil
+}
+
+// linearize derives the program of a query with its pullback to the parameters.
+func (e *Energy) linearize(d derivation) (*gradients.Linear, error) {
+	f, err := e.derive(d)
+	if err != nil {
+		return nil, fmt.Errorf("ebm: %w", err)
+	}
+	var outs []string
+	for _, o := range f.Outputs {
+		outs = append(outs, o.Name)
+	}
+	lin, err := gradients.Linearize(f, outs, f.Params(), e.options.Policy, maxOpset)
+	if err != nil {
+		return nil, fmt.Errorf("ebm: %w", err)
+	}
+	return lin, nil
 }
 
 func (e *Energy) acquirePair(l *linearProgram, n int) (*pair, error) {

@@ -82,59 +82,87 @@ func zscore(t *testing.T, errs []float64, sd float64) {
 	require.Less(t, se, sd)
 }
 
-// TestDenoisingAddsVariance: the optimum of denoising score matching is the energy of the blurred data, P = (C + σ²I)⁻¹.
-func TestDenoisingAddsVariance(t *testing.T) {
+// seeds is over how many seeds a mean error is taken.
+const seeds = 20
+
+// TestStochasticScoreMatchingRecovers: sliced score matching, with Hutchinson's trace and without, has the minimum P = C⁻¹, b = −Pm of
+// score matching; denoising score matching that of the blurred data, P = (C + σ²I)⁻¹.
+func TestStochasticScoreMatchingRecovers(t *testing.T) {
 	rt := open(t, 0)
-	const sigma = 0.5
-	var errs [2][]float64
-	for seed := range uint64(8) {
-		ds := gaussian(t, 2048, 100+seed, 0.6, 1.5)
-		e := energy(t, rt, quadratic(t, 2), ebm.Options{})
-		_, err := Run(context.Background(), e, newLoss(t, "dsm:sigma=0.5", nil), ds, Config{
-			Steps: 600, Batch: 1024, Seed: seed, LR: parse(t, "polynomial:0.05,0,600,2"), EMA: 0.98,
-		})
-		require.NoError(t, err)
-		want, got := inverse(t, covariance(t, ds, sigma)), precision(e)
-		errs[0], errs[1] = append(errs[0], got[0]/want[0]-1), append(errs[1], got[3]/want[3]-1)
+	for _, c := range []struct {
+		loss  string
+		sigma float64
+	}{{"ssm", 0}, {"sm-hutchinson:vectors=gaussian", 0}, {"dsm:sigma=0.5", 0.5}} {
+		var errs [4][]float64
+		for seed := range uint64(seeds) {
+			ds := gaussian(t, 1024, 100+seed, 0.6, 1.5)
+			x, err := data.All(ds)
+			require.NoError(t, err)
+			mean := [2]float64{}
+			for i := range x {
+				x[i] += []float32{1, -0.5}[i%2]
+				mean[i%2] += float64(x[i]) / 1024
+			}
+			if ds, err = data.NewMemory([]int{2}, x); err != nil {
+				require.NoError(t, err)
+			}
+			e := energy(t, rt, quadratic(t, 2), ebm.Options{})
+			_, err = Run(context.Background(), e, newLoss(t, c.loss, nil), ds, Config{
+				Steps: 400, Batch: 1024, Seed: seed, LR: parse(t, "polynomial:0.06,0,400,2"), EMA: 0.98,
+			})
+			require.NoError(t, err)
+			want, got := inverse(t, covariance(t, ds, c.sigma)), precision(e)
+			b, _ := e.Store().Lookup("b")
+			shift := e.Store().Of(b)
+			for i := range 2 {
+				errs[i] = append(errs[i], got[3*i]/want[3*i]-1)
+				// P·m + b = 0, in units of a standard deviation
+				residue := got[2*i]*mean[0] + got[2*i+1]*mean[1] + float64(shift[i])
+				errs[2+i] = append(errs[2+i], residue/math.Sqrt(got[3*i]))
+			}
+		}
+		for i := range errs {
+			t.Run(fmt.Sprint(c.loss, " ", []string{"P11", "P22", "m1", "m2"}[i]), func(t *testing.T) { zscore(t, errs[i], 0.01) })
+		}
 	}
-	zscore(t, errs[0], 0.01)
-	zscore(t, errs[1], 0.01)
 }
 
-// TestContrastiveDivergenceRecoversPrecision: the fixed point of CD with Langevin chains is the p whose chains keep the data's
+// TestContrastiveDivergenceRecoversPrecision: the fixed point of CD and PCD with Langevin chains is the p whose chains keep the data's
 // variance v, (1−ηp)²v + 2η = v, so p = (1 − √(1 − 2η/v))/η, for any number of steps.
 func TestContrastiveDivergenceRecoversPrecision(t *testing.T) {
 	rt := open(t, 0)
 	const eta = 0.1
-	var errs []float64
-	for seed := range uint64(8) {
-		ds := gaussian(t, 2048, 200+seed, 0.8)
-		e := energy(t, rt, quadratic(t, 1), ebm.Options{Freeze: []string{"b"}})
-		chains := &Chains{Target: e, Kernel: &samplers.Langevin{StepSize: schedule.Constant{Value: eta}}}
-		_, err := Run(context.Background(), e, newLoss(t, "cd:k=5", chains), ds, Config{
-			Steps: 400, Batch: 2048, Seed: seed, LR: parse(t, "polynomial:0.05,0.001,400,2"), EMA: 0.98,
-		})
-		require.NoError(t, err)
-		x, err := data.All(ds)
-		require.NoError(t, err)
-		var v float64
-		for _, xi := range x {
-			v += float64(xi) * float64(xi) / float64(len(x))
+	for _, loss := range []string{"cd:k=5", "pcd:k=5:buffer=1024:reinit=0"} {
+		var errs []float64
+		for seed := range uint64(seeds) {
+			ds := gaussian(t, 1024, 200+seed, 0.8)
+			e := energy(t, rt, quadratic(t, 1), ebm.Options{Freeze: []string{"b"}})
+			chains := &Chains{Target: e, Kernel: &samplers.Langevin{StepSize: schedule.Constant{Value: eta}}}
+			_, err := Run(context.Background(), e, newLoss(t, loss, chains), ds, Config{
+				Steps: 400, Batch: 1024, Seed: seed, LR: parse(t, "polynomial:0.05,0.001,400,2"), EMA: 0.98,
+			})
+			require.NoError(t, err)
+			x, err := data.All(ds)
+			require.NoError(t, err)
+			var v float64
+			for _, xi := range x {
+				v += float64(xi) * float64(xi) / float64(len(x))
+			}
+			errs = append(errs, precision(e)[0]/((1-math.Sqrt(1-2*eta/v))/eta)-1)
 		}
-		errs = append(errs, precision(e)[0]/((1-math.Sqrt(1-2*eta/v))/eta)-1)
+		zscore(t, errs, 0.01)
 	}
-	zscore(t, errs, 0.01)
 }
 
 // TestNCERecoversLogZ: log Z of ½px² is ½log(2π/p), and is learned by an optimiser of its own.
 func TestNCERecoversLogZ(t *testing.T) {
 	rt := open(t, 0)
 	var errs []float64
-	for seed := range uint64(6) {
+	for seed := range uint64(seeds) {
 		e := energy(t, rt, quadratic(t, 1), ebm.Options{Freeze: []string{"b"}})
 		l := newLoss(t, "nce:noise=gaussian:std=1", nil)
-		_, err := Run(context.Background(), e, l, gaussian(t, 8192, 300+seed, 0.7), Config{
-			Steps: 600, Batch: 1024, Seed: seed, LR: parse(t, "polynomial:0.03,0,600,1"), OwnLR: parse(t, "polynomial:0.05,0,600,1"),
+		_, err := Run(context.Background(), e, l, gaussian(t, 4096, 300+seed, 0.7), Config{
+			Steps: 400, Batch: 1024, Seed: seed, LR: parse(t, "polynomial:0.03,0,400,1"), OwnLR: parse(t, "polynomial:0.05,0,400,1"),
 		})
 		require.NoError(t, err)
 		errs = append(errs, l.(*losses.NCE).LogZ()-0.5*math.Log(2*math.Pi*0.7*0.7))

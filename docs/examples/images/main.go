@@ -31,21 +31,26 @@ import (
 	"github.com/onnx-ebm/onnx-ebm/samplers/schedule"
 )
 
-// network: the last convolution sees the whole image. classes=10 makes E a soft minimum of ten functions, without any labels.
-const network = "convnet:16,32,64,128:classes=10"
-
 // method is one way of training.
 type method struct {
 	name, loss string
+	network    string
 	sigma      float64 // of the noise
 	noisy      bool    // the data have the noise already; otherwise the loss adds it
 	steps      int
 	lr         float64
 }
 
+// The last layer but one sees the whole image: a convolution of 2×2 pixels, or a dense layer, which is half as dear and so lets chains
+// take more steps. classes=10 makes E a soft minimum of ten functions, without any labels. PCD has a small buffer, whose chains are
+// used again before the energy has moved far, and few steps a call: what counts is how many steps a chain lives and how many updates
+// there are.
 var methods = []method{
-	{name: "dsm", loss: "dsm:sigma=0.3", sigma: 0.3, steps: 4000, lr: 3e-3},
-	{name: "pcd", loss: "pcd:k=20:buffer=2000:init=uniform:low=0:high=1", sigma: 0.25, noisy: true, steps: 1500, lr: 1.5e-3},
+	{name: "dsm", loss: "dsm:sigma=0.3", network: "convnet:16,32,64,128:classes=10", sigma: 0.3, steps: 4000, lr: 3e-3},
+	{
+		name: "pcd", loss: "pcd:k=10:buffer=1000:init=uniform:low=0:high=1", network: "convnet:16,32,64:dense=128:classes=10",
+		sigma: 0.25, noisy: true, steps: 3000, lr: 1.5e-3,
+	},
 }
 
 // sizes are what a short run makes smaller.
@@ -63,14 +68,29 @@ func main() {
 	short := flag.Bool("short", os.Getenv("ONNX_EBM_SHORT") != "", "a few steps, to see that it runs")
 	out := flag.String("out", "out/images", "folder for the results")
 	only := flag.String("only", "", "dsm or pcd alone")
+	seed := flag.Uint64("seed", 1, "of everything random")
 	flag.Parse()
 	s := full
 	if *short {
 		s = brief
 	}
-	if err := run(context.Background(), s, *out, *only); err != nil {
+	if _, err := run(context.Background(), s, *seed, *out, *only); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// figures are what a method reached.
+type figures struct {
+	sure    float64        // share of samples with p(y | x) ≥ 0.9
+	classes []int          // of these samples
+	empty   int            // samples with hardly any ink
+	auroc   []outlierScore // of the energy
+}
+
+// outlierScore is the AUROC of one kind of outlier.
+type outlierScore struct {
+	kind  string
+	score float64
 }
 
 // bench is what both methods are tried on.
@@ -82,37 +102,39 @@ type bench struct {
 	out   string
 }
 
-func run(ctx context.Context, s sizes, out, only string) error {
+// run trains the judge and tries the methods, all or only one, and returns their figures by name.
+func run(ctx context.Context, s sizes, seed uint64, out, only string) (map[string]figures, error) {
 	if err := os.MkdirAll(out, 0o755); err != nil {
-		return err
+		return nil, err
 	}
 	rt, err := runtime.Open(runtime.Options{})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	b := &bench{sizes: s, rt: rt, key: rng.NewKey(1), out: out}
+	b := &bench{sizes: s, rt: rt, key: rng.NewKey(seed), out: out}
 	labelled, err := b.strokes(s.images, "train", ":noise=0.1")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if b.judge, err = trainClassifier(ctx, rt, labelled, s.classifier, b.key.Sub("classifier")); err != nil {
-		return err
+		return nil, err
 	}
 	test, err := b.strokes(s.test, "test", "")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := b.judge.report(ctx, test); err != nil {
-		return err
+		return nil, err
 	}
+	reached := map[string]figures{}
 	for _, m := range methods {
 		if only == "" || only == m.name {
-			if err := b.try(ctx, m); err != nil {
-				return fmt.Errorf("%s: %w", m.name, err)
+			if reached[m.name], err = b.try(ctx, m); err != nil {
+				return nil, fmt.Errorf("%s: %w", m.name, err)
 			}
 		}
 	}
-	return nil
+	return reached, nil
 }
 
 // strokes opens the set with its own key for training and for testing.
@@ -124,34 +146,34 @@ func (b *bench) strokes(n int, purpose, keys string) (data.Labelled, error) {
 	return ds.(data.Labelled), nil
 }
 
-func (b *bench) try(ctx context.Context, m method) error {
+func (b *bench) try(ctx context.Context, m method) (f figures, err error) {
 	energy, loss, err := b.train(ctx, m)
 	if err != nil {
-		return err
+		return f, err
 	}
 	defer energy.Close()
 	x, err := b.sample(ctx, m, energy, loss)
 	if err != nil {
-		return err
+		return f, err
 	}
 	verdicts, err := b.judge.classify(ctx, x)
 	if err != nil {
-		return err
+		return f, err
 	}
-	sure, classes := 0, make([]int, b.judge.classes)
+	f.classes = make([]int, b.judge.classes)
 	for _, v := range verdicts {
 		if v.confidence >= 0.9 {
-			sure++
-			classes[v.class]++
+			f.sure += 1 / float64(len(verdicts))
+			f.classes[v.class]++
 		}
 	}
-	empty, err := b.empty(x)
-	if err != nil {
-		return err
+	if f.empty, err = b.empty(x); err != nil {
+		return f, err
 	}
-	fmt.Printf("%s: %.1f %% of %d samples have a class with p ≥ 0.9; of each class %v\n", m.name, 100*float64(sure)/float64(len(verdicts)), len(verdicts), classes)
-	fmt.Printf("%s: %d samples have less ink than any image of the set, which the classifier need not notice\n", m.name, empty)
-	return b.outliers(ctx, m, energy)
+	fmt.Printf("%s: %.1f %% of %d samples have a class with p ≥ 0.9; of each class %v\n", m.name, 100*f.sure, len(verdicts), f.classes)
+	fmt.Printf("%s: %d samples have less ink than any image of the set, which the classifier need not notice\n", m.name, f.empty)
+	f.auroc, err = b.outliers(ctx, m, energy)
+	return f, err
 }
 
 // empty counts samples with less ink than the training image that has least.
@@ -195,7 +217,7 @@ func (b *bench) train(ctx context.Context, m method) (*ebm.Energy, losses.Loss, 
 	if err != nil {
 		return nil, nil, err
 	}
-	g, err := models.Network(network, []int64{1, 16, 16}, b.key.Sub("network"))
+	g, err := models.Network(m.network, []int64{1, 16, 16}, b.key.Sub("network"))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -259,7 +281,7 @@ func (b *bench) sample(ctx context.Context, m method, energy *ebm.Energy, loss l
 var unit = losses.Uniform{Low: []float64{0}, High: []float64{1}}
 
 // outliers prints the AUROC of each kind of outlier.
-func (b *bench) outliers(ctx context.Context, m method, energy *ebm.Energy) error {
+func (b *bench) outliers(ctx context.Context, m method, energy *ebm.Energy) (scores []outlierScore, err error) {
 	score := func(x []float32) ([]float32, error) { return energy.Energy(ctx, x, len(x)/energy.Dim()) }
 	images := func(n int, purpose, keys string) ([]float32, error) {
 		ds, err := b.strokes(n, purpose, keys)
@@ -270,42 +292,50 @@ func (b *bench) outliers(ctx context.Context, m method, energy *ebm.Energy) erro
 	}
 	plain, err := images(b.test, "test", "")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	known, err := images(min(b.images, 2000), "train", "")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	inliers, err := score(plain)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	try := func(kind string, x []float32) error {
+		e, err := score(x)
+		if err != nil {
+			return err
+		}
+		s := outlierScore{kind, auroc(inliers, e)}
+		scores = append(scores, s)
+		fmt.Printf("%s: AUROC %-25s %.4f (%d images)\n", m.name, kind, s.score, len(x)/energy.Dim())
+		return nil
 	}
 	noise := make([]float32, len(plain))
 	if err := unit.Sample(noise, b.test, energy.Dim(), b.key.Sub("noise")); err != nil {
-		return err
+		return nil, err
 	}
-	e, err := score(noise)
-	if err != nil {
-		return err
+	if err := try(uniformNoise, noise); err != nil {
+		return nil, err
 	}
-	fmt.Printf("%s: AUROC uniform noise %.4f\n", m.name, auroc(inliers, e))
 	for _, c := range []struct{ name, keys string }{
 		{"shifted by 4 to the right", "shift=4,0"}, {"to the left", "shift=-4,0"}, {"down", "shift=0,4"}, {"up", "shift=0,-4"},
 		{"turned by 90°", "rotate=90"}, {"by −90°", "rotate=-90"},
 	} {
 		x, err := images(b.test, "test", ":"+c.keys)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		// All but those that look like some image of the set.
 		if x = distant(x, plain, known, energy.Dim(), 0.99); len(x) == 0 {
 			continue
 		}
-		e, err := score(x)
-		if err != nil {
-			return err
+		if err := try(c.name, x); err != nil {
+			return nil, err
 		}
-		fmt.Printf("%s: AUROC %-25s %.4f (%d images)\n", m.name, c.name, auroc(inliers, e), len(x)/energy.Dim())
 	}
-	return nil
+	return scores, nil
 }
+
+const uniformNoise = "uniform noise"
