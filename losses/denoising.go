@@ -29,10 +29,25 @@ type DenoisingScoreMatching struct {
 	query    [1]Query
 	eps      []float32 // noise used: [N·D] shared by all σ, or [S·N·D]
 	drawn    []float32
+	key      rng.Key
 	x, g     []float32
 	ct       [1]Values
+	part     dsmPart
+	sums     []float64
+	blurs    func(context.Context, int) error // method values, made once
+	compares func(context.Context, int) error
 	terms    []Term
 	termName []string
+}
+
+// dsmPart is what the blocks of one σ share.
+type dsmPart struct {
+	data, x, eps   []float32
+	key            *rng.Key // of noise to draw; nil: it is given
+	first          int      // of the noise
+	sigma          float32
+	dg, g          []float32
+	inverse, scale float64
 }
 
 var defaultSigmas = []float64{0.1}
@@ -69,23 +84,52 @@ func (l *DenoisingScoreMatching) Plan(_ context.Context, b Batch, k rng.Key) ([]
 		}
 	}
 	l.eps = b.Noise
+	l.part = dsmPart{data: b.X}
 	switch {
 	case l.eps == nil:
 		l.drawn = grow(l.drawn, len(sigmas)*size)
-		k.Sub("noise").Normals(l.drawn, 0, 0)
-		l.eps = l.drawn
+		l.key = k.Sub("noise")
+		l.part.key, l.eps = &l.key, l.drawn
 	case len(l.eps) != size && len(l.eps) != len(sigmas)*size:
 		return nil, fmt.Errorf("losses: dsm: the noise holds %d values, expected %d·%d, or %d times that, one for each σ", len(l.eps), b.N, b.Dim, len(sigmas))
 	}
 	l.x = grow(l.x, len(sigmas)*size)
+	l.methods()
 	for s, sigma := range sigmas {
-		eps, x, f := l.noise(s, size), l.x[s*size:(s+1)*size], float32(sigma)
-		for i, v := range b.X {
-			x[i] = v + f*eps[i]
-		}
+		l.part.x, l.part.eps, l.part.first, l.part.sigma = l.x[s*size:(s+1)*size], l.noise(s, size), s*size, float32(sigma)
+		eachBlock(size, l.blurs)
 	}
 	l.query[0] = Query{N: len(sigmas) * b.N, X: l.x, Want: WantGradient}
 	return l.query[:], nil
+}
+
+// methods makes the method values, which takes memory.
+func (l *DenoisingScoreMatching) methods() {
+	if l.blurs == nil {
+		l.blurs, l.compares = l.blur, l.compare
+	}
+}
+
+// blur sets x = data + σε in a block, and draws the noise first where it is to be drawn.
+func (l *DenoisingScoreMatching) blur(_ context.Context, i int) error {
+	p := &l.part
+	lo, hi := blockRange(i, len(p.data))
+	data, x, eps := p.data[lo:hi], p.x[lo:hi], p.eps[lo:hi]
+	if p.key != nil {
+		p.key.Normals(eps, 0, uint64(p.first+lo))
+	}
+	for j, v := range data {
+		x[j] = v + p.sigma*eps[j]
+	}
+	return nil
+}
+
+// compare is residual in a block.
+func (l *DenoisingScoreMatching) compare(_ context.Context, i int) error {
+	p := &l.part
+	lo, hi := blockRange(i, len(p.g))
+	l.sums[i] = residual(p.dg[lo:hi], p.g[lo:hi], p.eps[lo:hi], p.inverse, p.scale)
+	return nil
 }
 
 // noise is the ε of the s-th σ.
@@ -105,11 +149,18 @@ func (l *DenoisingScoreMatching) Value(q []Query, v []Values) (Result, error) {
 	size, n := len(q[0].X)/len(sigmas), q[0].N/len(sigmas)
 	l.g = grow(l.g, len(q[0].X))
 	l.name(sigmas)
+	l.methods()
 	var loss float64
 	for s, sigma := range sigmas {
 		span := func(x []float32) []float32 { return x[s*size : (s+1)*size] }
 		w := l.weight(sigma)
-		sum := residual(span(l.g), span(v[0].G), l.noise(s, size), 1/sigma, w/float64(len(sigmas)*n))
+		l.part = dsmPart{dg: span(l.g), g: span(v[0].G), eps: l.noise(s, size), inverse: 1 / sigma, scale: w / float64(len(sigmas)*n)}
+		l.sums = grow(l.sums, blocks(size))
+		eachBlock(size, l.compares)
+		sum := 0.0
+		for _, s := range l.sums {
+			sum += s
+		}
 		l.terms[s] = Term{l.termName[s], sum / float64(2*n)}
 		loss += w * l.terms[s].Value / float64(len(sigmas))
 	}

@@ -6,6 +6,8 @@ import (
 	goruntime "runtime"
 	"slices"
 	"sync"
+
+	"github.com/onnx-ebm/onnx-ebm/internal/share"
 )
 
 // BindOptions says which memory and tiles a binding uses; the zero value makes
@@ -310,7 +312,7 @@ func (b *Binding) AddUp(ctx context.Context) error {
 // has workers; from the caller's alone if there is one tile. It returns the
 // first error, after which no further tile is started.
 func (b *Binding) EachTile(ctx context.Context, fn func(ctx context.Context, i int) error) error {
-	return each(ctx, len(b.tiles), b.program.rt.workers, fn)
+	return share.Each(ctx, len(b.tiles), b.program.rt.workers, fn)
 }
 
 // Close gives back what the binding holds, after runs in progress. The memory

@@ -3,6 +3,8 @@ package runtime
 import (
 	"context"
 	"unsafe"
+
+	"github.com/onnx-ebm/onnx-ebm/internal/share"
 )
 
 // alignment is that of a cache line and of the widest vector.
@@ -31,7 +33,7 @@ func addUp(ctx context.Context, dst []float32, parts [][]float32, workers int) e
 		}
 		return nil
 	}
-	return each(ctx, blocks, workers, func(_ context.Context, i int) error {
+	return share.Each(ctx, blocks, workers, func(_ context.Context, i int) error {
 		addBlock(dst, parts, i)
 		return nil
 	})

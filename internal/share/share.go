@@ -1,4 +1,5 @@
-package runtime
+// Package share runs loops on several goroutines without allocating.
+package share
 
 import (
 	"context"
@@ -40,9 +41,9 @@ func newJob() *job {
 	return j
 }
 
-// each calls fn for 0 … n−1 from up to the given number of goroutines, the
+// Each calls fn for 0 … n−1 from up to the given number of goroutines, the
 // caller's among them. It stops early at the first error or when ctx is done.
-func each(ctx context.Context, n, workers int, fn func(context.Context, int) error) error {
+func Each(ctx context.Context, n, workers int, fn func(context.Context, int) error) error {
 	if workers = min(workers, n); workers <= 1 {
 		for i := range n {
 			if err := ctx.Err(); err != nil {
