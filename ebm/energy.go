@@ -18,7 +18,7 @@ type Options struct {
 	All       bool             // also make parameters of the exporter's scalar factors (not trainable), so that they get gradients
 	TrainOnly []string         // glob patterns: only these parameters are trainable
 	Freeze    []string         // glob patterns: these are not
-	Policy    gradients.Policy // how pullbacks get intermediate values: Keep (default) or Recompute
+	Policy    gradients.Policy // how pullbacks get intermediate values: Keep (default; Lean where programs are fused) or Recompute
 	Unfused   bool             // programs have ONNX's own ops only, not the runtime's for chains of element-wise ones
 }
 

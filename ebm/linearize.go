@@ -116,11 +116,14 @@ func (e *Energy) Linearize(ctx context.Context, q losses.Query) (losses.Values, 
 	if err != nil {
 		return losses.Values{}, nil, err
 	}
-	e.fill(p.forward.In(gradients.X), q.X, q.N)
 	if v := p.forward.In(gradients.V); v != nil {
 		e.scatter(p.forward, v, q.V, q.N, d.k, false)
 	}
-	if err := p.forward.Run(ctx); err != nil {
+	in := p.forward.In(gradients.X)
+	err = runTiles(ctx, p.forward, func(lo, hi int) {
+		e.fill(in[lo*e.dim:hi*e.dim], q.X[min(lo, q.N-1)*e.dim:min(hi, q.N)*e.dim], min(hi, q.N)-min(lo, q.N-1))
+	})
+	if err != nil {
 		e.releasePair(l, p)
 		return losses.Values{}, nil, fmt.Errorf("ebm: %w", err)
 	}
@@ -150,6 +153,30 @@ type pullback struct {
 	n, k int
 }
 
+// cotangent is memory of the pullback and what a loss gave for it, perhaps fewer rows or none.
+type cotangent struct {
+	in, given []float32
+	item      int
+}
+
+func (c cotangent) copy(lo, hi int) {
+	in, end := c.in[lo*c.item:hi*c.item], len(c.given)
+	clear(in[copy(in, c.given[min(lo*c.item, end):min(hi*c.item, end)]):])
+}
+
+// runTiles runs a binding; the worker that takes a tile first fills its rows.
+func runTiles(ctx context.Context, b *runtime.Binding, fill func(lo, hi int)) error {
+	err := b.EachTile(ctx, func(ctx context.Context, i int) error {
+		lo, n := b.Tile(i)
+		fill(lo, lo+n)
+		return b.RunTile(ctx, i)
+	})
+	if err != nil {
+		return err
+	}
+	return b.AddUp(ctx)
+}
+
 // Add implements losses.Pullback: dTheta has the layout of the flat parameter store; parameters that are not trainable get gradients too.
 func (b *pullback) Add(ct losses.Values, dTheta []float32) error {
 	if b.p == nil {
@@ -158,6 +185,7 @@ func (b *pullback) Add(ct losses.Values, dTheta []float32) error {
 	if len(dTheta) != b.e.params.Size() {
 		return fmt.Errorf("ebm: a gradient of %d elements for %d parameters", len(dTheta), b.e.params.Size())
 	}
+	var copies []cotangent
 	for _, o := range quantities {
 		if b.want&o.loss == 0 {
 			continue
@@ -167,9 +195,14 @@ func (b *pullback) Add(ct losses.Values, dTheta []float32) error {
 			b.e.scatter(b.p.pullback, in, given, b.n, b.k, true)
 			continue
 		}
-		clear(in[copy(in, given):])
+		copies = append(copies, cotangent{in, given, len(in) / b.p.pullback.N()})
 	}
-	if err := b.p.pullback.Run(b.ctx); err != nil {
+	err := runTiles(b.ctx, b.p.pullback, func(lo, hi int) {
+		for _, c := range copies {
+			c.copy(lo, hi)
+		}
+	})
+	if err != nil {
 		return fmt.Errorf("ebm: %w", err)
 	}
 	for _, q := range b.e.params.List {
@@ -224,7 +257,11 @@ func (e *Energy) linearize(d derivation) (*gradients.Linear, error) {
 	for _, o := range f.Outputs {
 		outs = append(outs, o.Name)
 	}
-	lin, err := gradients.Linearize(f, outs, f.Params(), e.options.Policy, maxOpset)
+	policy := e.options.Policy
+	if policy == gradients.Keep && e.fuses() {
+		policy = gradients.Lean
+	}
+	lin, err := gradients.Linearize(f, outs, f.Params(), policy, maxOpset)
 	if err != nil {
 		return nil, fmt.Errorf("ebm: %w", err)
 	}

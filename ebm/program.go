@@ -186,9 +186,11 @@ func (e *Energy) compile(name string, g *graphs.Graph, cost float64) (*program, 
 	return p, nil
 }
 
+func (e *Energy) fuses() bool { return e.rt != nil && !e.options.Unfused && e.rt.Elementwise() }
+
 // fused is the graph with the runtime's own op for element-wise nodes, where that is known.
 func (e *Energy) fused(g *graphs.Graph) (*graphs.Graph, error) {
-	if e.options.Unfused || !e.rt.Elementwise() {
+	if !e.fuses() {
 		return g, nil
 	}
 	g, err := graphs.FuseElementwise(g, !e.readsParams())

@@ -481,7 +481,7 @@ func (c gradCase) checkLinearize(t *testing.T, v variant) {
 	want, values := evaluate(t, d, merge(feeds, cts)), evaluate(t, g, feeds)
 	targets, err := named(g, c.wrt())
 	require.NoError(t, err)
-	for _, p := range []Policy{Keep, Recompute} {
+	for _, p := range []Policy{Keep, Lean, Recompute} {
 		l, err := Linearize(g, outs, targets, p, max(c.opset, 18))
 		require.NoError(t, err)
 		forward := evaluate(t, l.Forward, feeds)

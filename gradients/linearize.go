@@ -14,6 +14,7 @@ type Policy uint8
 const (
 	Keep      Policy = iota // the forward graph hands them out as residuals
 	Recompute               // the pullback computes them again from the inputs
+	Lean                    // Keep, but sums, products and the like that the pullback has in sums and products alone are computed again
 )
 
 // Linear is a program and its linearization: Forward computes the outputs and the residuals, Pullback turns cotangents of the
@@ -54,7 +55,7 @@ func Linearize(f *graphs.Graph, outs []string, wrt []*Value, p Policy, maxOpset 
 		l.Forward, l.Pullback = graphs.Prune(&forward), graphs.Prune(&pullback)
 		return l, nil
 	}
-	return cut(graphs.Prune(&forward), graphs.Prune(&pullback))
+	return cut(graphs.Prune(&forward), graphs.Prune(&pullback), p == Lean)
 }
 
 // Finalize simplifies a graph, decomposes ops newer than maxOpset and those that the CPU computes slowly, and simplifies what came of it.
@@ -80,6 +81,8 @@ func Finalize(g *graphs.Graph, maxOpset int64) (*graphs.Graph, error) {
 
 // cutter moves a pullback's uses of forward values to residuals.
 type cutter struct {
+	lean    bool
+	direct  map[*Value]bool // operands of the pullback's nodes that are not cheap
 	forward map[*graphs.Node]bool
 	batch   graphs.Dim
 	fed     map[*Value]bool // depends on an input
@@ -89,8 +92,8 @@ type cutter struct {
 	folded  *graphs.Builder // views of forward values as rows of the batch
 }
 
-func cut(forward, pullback *graphs.Graph) (*Linear, error) {
-	c := &cutter{forward: map[*graphs.Node]bool{}, fed: map[*Value]bool{}, b: graphs.NewBuilder(pullback.Name), m: map[*Value]*Value{},
+func cut(forward, pullback *graphs.Graph, lean bool) (*Linear, error) {
+	c := &cutter{lean: lean, direct: map[*Value]bool{}, forward: map[*graphs.Node]bool{}, fed: map[*Value]bool{}, b: graphs.NewBuilder(pullback.Name), m: map[*Value]*Value{},
 		folded: graphs.NewBuilder(forward.Name)}
 	for _, v := range forward.Inputs {
 		c.fed[v] = true
@@ -108,6 +111,13 @@ func cut(forward, pullback *graphs.Graph) (*Linear, error) {
 	}
 	for _, v := range pullback.Inputs {
 		c.b.AddInput(v)
+	}
+	for _, n := range pullback.Nodes {
+		if !c.forward[n] && !cheap[n.Op] {
+			for _, v := range n.In {
+				c.direct[v] = true
+			}
+		}
 	}
 	for _, n := range pullback.Nodes {
 		if !c.forward[n] {
@@ -187,13 +197,16 @@ func (c *cutter) rowsPerItem(v *Value) int64 {
 	return 0
 }
 
+// cheap are the ops that cost less than reading their result from memory, where they are computed with what uses it.
+var cheap = map[string]bool{"Add": true, "Sub": true, "Mul": true, "Neg": true, "Abs": true, "Relu": true, "Max": true, "Min": true, "Where": true}
+
 var views = map[string]bool{"Reshape": true, "Squeeze": true, "Unsqueeze": true, "Flatten": true, "Cast": true, "Expand": true}
 
 func (c *cutter) keeps(v *Value) bool { return c.keepsKind(v) && BatchAxis(v.Shape(), c.batch) >= 0 }
 
 // keepsKind reports whether handing a value over costs less than computing it again.
 func (c *cutter) keepsKind(v *Value) bool {
-	return c.fed[v] && v.Type.DType == graphs.Float32 && !views[v.Node.Op]
+	return c.fed[v] && v.Type.DType == graphs.Float32 && !views[v.Node.Op] && !(c.lean && cheap[v.Node.Op] && !c.direct[v])
 }
 
 // BatchAxis finds the batch axis of a tensor: the first, or the second behind directions; −1 where there is none, or other extents are open.
