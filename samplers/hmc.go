@@ -203,7 +203,7 @@ func (h *HMC) ends(lo, hi int) {
 		r := h.hook.at("log ratio", h.h0[c]-h.energy(c))
 		s.Hamiltonian[c] = float32(h.h0[c] - r)
 		switch {
-		case !allFinite(x) || !allFinite(g) || !finite64(r):
+		case !allFinite(x) || !finite64(r): // a gradient that is not finite has made p, and so r, not finite
 			r = h.hook.at("not finite", math.NaN())
 		case !s.Box.contains(x):
 			r = math.Inf(-1)

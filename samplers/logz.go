@@ -15,7 +15,7 @@ import (
 type LogZConfig struct {
 	Method       string // "ais" or "smc"; "": smc
 	Chains       int    // N; 0: 16384
-	Temperatures int    // K, steps from the base to the target; 0: 6 times what the pilot took, at least 200
+	Temperatures int    // K, steps from the base to the target; 0: 6 times what the pilot took (ais: 12 times), at least 200
 	Leapfrogs    int    // of HMC at each temperature; 0: 5
 	Moves        int    // HMC proposals at each temperature; 0: 1
 
@@ -293,7 +293,11 @@ func (p *path) spread(q *population) []float32 {
 func (p *path) refine(knots []knot) []knot {
 	n := p.cfg.Temperatures
 	if n == 0 {
-		n = max(200, 6*(len(knots)-1))
+		n = 6 * (len(knots) - 1)
+		if p.cfg.Method == "ais" {
+			n *= 2 // weights that nothing resamples spread with the square root of their steps
+		}
+		n = max(n, 200)
 	}
 	out := make([]knot, n+1)
 	for i := range out {

@@ -43,7 +43,7 @@ With --check a check that failed makes the command fail.
 	}
 	f := c.Flags()
 	f.StringVar(&o.model, "model", "", "`MODEL` that was sampled, at temperature 1")
-	f.StringVar(&o.reference, "reference", "", "`FILE` of draws [N, D…] of the distribution itself")
+	f.StringVar(&o.reference, "reference", "", "`FILE` of draws [N, D…] or [chains, draws, D…] of the distribution itself")
 	f.BoolVar(&o.check, "check", false, "fail if a check failed")
 	f.StringVar(&o.plot, "plot", "", "output `FILE`: a .png with traces, ranks, autocorrelations and pairs of the coordinates that mixed worst")
 	f.StringVar(&o.zarr, "zarr", "", "output `FOLDER`: the draws, and what is known of them, as a Zarr store, which ArviZ reads")
@@ -287,9 +287,14 @@ func (d *givenDraws) addDensities(ctx context.Context, e *ebm.Energy) error {
 }
 
 func (a *app) compareReference(ctx context.Context, path string, draws diag.Draws, item []int, j *diagnoseJSON) error {
-	ref, _, err := readRows(path, int64s(item))
+	ref, shape, err := readRows(path, nil)
 	if err != nil {
 		return err
+	}
+	list := len(shape) == 1 && draws.Dim == 1
+	rows, chains := len(shape) == len(item)+1 && slices.Equal(shape[1:], item), len(shape) == len(item)+2 && slices.Equal(shape[2:], item)
+	if !list && !rows && !chains {
+		return fmt.Errorf("--reference %s has the shape %s; give draws %s, or chains of them", path, shapeText(shape), batchText(int64s(item)))
 	}
 	x, y := thinned(draws.X, draws.Dim), thinned(ref, draws.Dim)
 	mmd, err := diag.MMD(ctx, x, y, draws.Dim, diag.MMDOptions{Workers: a.global.workers})

@@ -60,6 +60,7 @@ func TestDiagnose(t *testing.T) {
 
 	flat := writeArray(t, path("flat.npy"), normals("f", 5), 5)
 	fail(t, exitFailure, []string{"diagnose", flat}, "[5]", "[chains, draws, D…]")
+	succeed(t, "diagnose", good, "--reference", good, "--json") // what sample writes is a reference, too
 	fail(t, exitFailure, []string{"diagnose", good, "--reference", writeArray(t, path("r3.npy"), normals("r3", 30), 10, 3)}, "[10,3]", "[N,2]")
 	fail(t, exitUsage, []string{"diagnose"}, "missing DRAWS.npy")
 }
