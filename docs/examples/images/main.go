@@ -6,7 +6,7 @@
 //     and against those turned by 90° that are then unlike every class.
 //
 // Both learn the density of the images with Gaussian noise added, p_σ = p ∗ N(0, σ²I), which is smooth enough to be walked through by
-// Langevin chains. Chains run at a temperature that falls to 1/2, and end with a jump to the mean of the images that may lie under the
+// Langevin chains. Chains are cooled, and end with a jump to the mean of the images that may lie under the
 // noise, x − σ²∇E (Robbins 1956; Saremi & Hyvärinen, JMLR 2019).
 package main
 
@@ -39,6 +39,14 @@ type method struct {
 	noisy      bool    // the data have the noise already; otherwise the loss adds it
 	steps      int
 	lr         float64
+	walk       []stage // of the chains that sample
+}
+
+// stage is some steps of a chain at temperatures. A slow cooling lets chains go over to the classes of lowest energy; a quick one after
+// some steps at temperature 1 leaves them where they are.
+type stage struct {
+	steps       int
+	temperature schedule.Schedule
 }
 
 // The last layer but one sees the whole image: a convolution of 2×2 pixels, or a dense layer, which is half as dear and so lets chains
@@ -46,22 +54,26 @@ type method struct {
 // used again before the energy has moved far, and few steps a call: what counts is how many steps a chain lives and how many updates
 // there are.
 var methods = []method{
-	{name: "dsm", loss: "dsm:sigma=0.3", network: "convnet:16,32,64,128:classes=10", sigma: 0.3, steps: 4000, lr: 3e-3},
+	{
+		name: "dsm", loss: "dsm:sigma=0.3", network: "convnet:16,32,64,128:classes=10", sigma: 0.3, steps: 4000, lr: 3e-3,
+		walk: []stage{{800, schedule.Exponential{From: 1, Rate: 1 - 6.0/800, Min: 0.5}}},
+	},
 	{
 		name: "pcd", loss: "pcd:k=10:buffer=1000:init=uniform:low=0:high=1", network: "convnet:16,32,64:dense=128:classes=10",
 		sigma: 0.25, noisy: true, steps: 3000, lr: 1.5e-3,
+		walk: []stage{{400, schedule.Constant{Value: 1}}, {200, schedule.Exponential{From: 1, Rate: 0.97, Min: 0.1}}},
 	},
 }
 
 // sizes are what a short run makes smaller.
 type sizes struct {
-	images, classifier, chains, walk, test int
-	factor                                 float64 // of a method's steps
+	images, classifier, chains, test int
+	factor, walk                     float64 // of a method's steps, in training and sampling
 }
 
 var (
-	full  = sizes{images: 5000, classifier: 300, chains: 500, walk: 800, test: 1000, factor: 1}
-	brief = sizes{images: 300, classifier: 10, chains: 20, walk: 10, test: 50, factor: 0.002}
+	full  = sizes{images: 5000, classifier: 300, chains: 500, test: 1000, factor: 1, walk: 1}
+	brief = sizes{images: 300, classifier: 10, chains: 20, test: 50, factor: 0.002, walk: 0.0125}
 )
 
 func main() {
@@ -147,12 +159,12 @@ func (b *bench) strokes(n int, purpose, keys string) (data.Labelled, error) {
 }
 
 func (b *bench) try(ctx context.Context, m method) (f figures, err error) {
-	energy, loss, err := b.train(ctx, m)
+	energy, err := b.train(ctx, m)
 	if err != nil {
 		return f, err
 	}
 	defer energy.Close()
-	x, err := b.sample(ctx, m, energy, loss)
+	x, err := b.sample(ctx, m, energy)
 	if err != nil {
 		return f, err
 	}
@@ -207,7 +219,7 @@ func (b *bench) empty(x []float32) (int, error) {
 }
 
 // train fits the energy and writes it.
-func (b *bench) train(ctx context.Context, m method) (*ebm.Energy, losses.Loss, error) {
+func (b *bench) train(ctx context.Context, m method) (*ebm.Energy, error) {
 	started := time.Now()
 	noise := ""
 	if m.noisy {
@@ -215,20 +227,20 @@ func (b *bench) train(ctx context.Context, m method) (*ebm.Energy, losses.Loss, 
 	}
 	ds, err := b.strokes(b.images, "train", noise)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	g, err := models.Network(m.network, []int64{1, 16, 16}, b.key.Sub("network"))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	energy, err := ebm.New(b.rt, g, ebm.Options{Trainable: true})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	kernel := &samplers.Langevin{StepSize: schedule.Constant{Value: 0.16 * m.sigma * m.sigma}}
 	loss, err := losses.New(m.loss, losses.Options{Chains: &train.Chains{Target: energy, Kernel: kernel}})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	steps := int(b.factor * float64(m.steps))
 	_, err = train.Run(ctx, energy, loss, ds, train.Config{
@@ -236,32 +248,28 @@ func (b *bench) train(ctx context.Context, m method) (*ebm.Energy, losses.Loss, 
 		Log: filepath.Join(b.out, m.name+".csv"), LogEvery: 10,
 	})
 	if err != nil {
-		return nil, nil, errors.Join(err, energy.Close())
+		return nil, errors.Join(err, energy.Close())
 	}
 	fmt.Printf("%s: %d steps in %.0f s\n", m.name, steps, time.Since(started).Seconds())
-	return energy, loss, energy.Save(filepath.Join(b.out, m.name+".onnx"), nil)
+	return energy, energy.Save(filepath.Join(b.out, m.name+".onnx"), nil)
 }
 
-// sample walks and jumps. PCD's chains go on from its buffer, which holds the model's own samples; others begin at noise.
-func (b *bench) sample(ctx context.Context, m method, energy *ebm.Energy, loss losses.Loss) ([]float32, error) {
+// sample walks from uniform noise, and jumps.
+func (b *bench) sample(ctx context.Context, m method, energy *ebm.Energy) ([]float32, error) {
 	d := energy.Dim()
-	start := make([]float32, b.chains*d)
-	if l, ok := loss.(*losses.Contrastive); ok {
-		rows, _ := l.Buffer.Rows()
-		copy(start, rows)
-	} else if err := unit.Sample(start, b.chains, d, b.key.Sub("start")); err != nil {
+	x, key := make([]float32, b.chains*d), b.key.Sub("walk")
+	if err := unit.Sample(x, b.chains, d, b.key.Sub("start")); err != nil {
 		return nil, err
 	}
 	s2 := m.sigma * m.sigma
-	kernel := &samplers.Langevin{
-		StepSize:    schedule.Constant{Value: 0.15 * s2},
-		Temperature: schedule.Exponential{From: 1, Rate: 1 - 6/float64(b.walk), Min: 0.5},
+	for _, w := range m.walk {
+		kernel := &samplers.Langevin{StepSize: schedule.Constant{Value: 0.15 * s2}, Temperature: w.temperature}
+		r, err := samplers.Run(ctx, energy, kernel, samplers.Config{Init: x, Steps: int(b.walk * float64(w.steps)), Key: key})
+		if err != nil {
+			return nil, err
+		}
+		x, key = r.Final, key.Sub("next")
 	}
-	r, err := samplers.Run(ctx, energy, kernel, samplers.Config{Init: start, Steps: b.walk, Key: b.key.Sub("walk")})
-	if err != nil {
-		return nil, err
-	}
-	x := r.Final
 	gradient, err := energy.Gradient(ctx, x, b.chains)
 	if err != nil {
 		return nil, err
