@@ -64,7 +64,7 @@ type importer struct {
 // values; models of other float types become float32, which is among the notices. It does not run anything: see CheckRows.
 func Import(src *graphs.Graph, o ImportOptions) (energy *graphs.Graph, notices []string, err error) {
 	im := &importer{g: src, o: o}
-	for _, step := range []func() error{im.infer, im.toFloat32, im.chooseInput, im.freeBatch, im.setOthers, im.makeEnergy, im.bounded} {
+	for _, step := range []func() error{im.known, im.infer, im.toFloat32, im.chooseInput, im.freeBatch, im.setOthers, im.makeEnergy, im.bounded} {
 		if err := step(); err != nil {
 			return nil, nil, fmt.Errorf("ebm: %w", err)
 		}
@@ -72,23 +72,28 @@ func Import(src *graphs.Graph, o ImportOptions) (energy *graphs.Graph, notices [
 	return im.g, im.notices, nil
 }
 
-// ReadFile reads a model file as an energy: an energy file as it is, another model as Import does with the zero options.
+// ReadFile reads a model file as an energy, see AsEnergy.
 func ReadFile(path string) (*graphs.Graph, error) {
 	g, _, err := graphs.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	if IsEnergy(g) {
-		if g, err = graphs.Infer(g); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		return g, nil
-	}
-	e, _, err := Import(g, ImportOptions{})
-	if err != nil {
+	if g, err = AsEnergy(g); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return e, nil
+	return g, nil
+}
+
+// AsEnergy takes a model as an energy: that of an energy file as it is, another as Import does with the zero options.
+func AsEnergy(g *graphs.Graph) (*graphs.Graph, error) {
+	if !IsEnergy(g) {
+		e, _, err := Import(g, ImportOptions{})
+		return e, err
+	}
+	if err := CheckOps(g); err != nil {
+		return nil, err
+	}
+	return graphs.Infer(g)
 }
 
 // IsEnergy reports whether a graph has the one input and the one output of an energy file.

@@ -9,6 +9,7 @@ import (
 
 func init() {
 	addRules(map[string]Rule{"Resize": resize})
+	expansions["Resize"] = fixedSettings
 }
 
 // resize is linear and separable: along each axis it is the product with the matrix Resize(identity), and its adjoint the product with the
@@ -142,4 +143,19 @@ func wholeScales(s *Value) []int64 {
 		list = append(list, k)
 	}
 	return list
+}
+
+// fixedSettings makes constants of settings that lie among the model's parameters.
+func fixedSettings(b *graphs.Builder, n *graphs.Node) []*Value {
+	in := slices.Clone(n.In)
+	changed := false
+	for _, i := range settings[n.Op] {
+		if v := n.Input(i); v != nil && v.Kind == graphs.Param {
+			in[i], changed = b.Const(v.Tensor), true
+		}
+	}
+	if !changed {
+		return nil
+	}
+	return b.Ops(n.Op, len(n.Out), n.Attrs, in...)
 }

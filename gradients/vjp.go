@@ -112,7 +112,10 @@ func dependents(nodes []*graphs.Node, wrt []*Value) map[*Value]bool {
 		if info, ok := graphs.Info(n.Op); ok && info.Flat && n.Domain == "" {
 			continue
 		}
-		uses := slices.ContainsFunc(n.In, func(v *Value) bool { return v != nil && active[v] })
+		uses := false
+		for i, v := range n.In {
+			uses = uses || v != nil && active[v] && !slices.Contains(settings[n.Op], i)
+		}
 		for _, a := range n.Attrs {
 			if body, ok := a.(*graphs.Graph); ok {
 				body.EachUse(func(v *Value) { uses = uses || active[v] })
@@ -129,6 +132,9 @@ func dependents(nodes []*graphs.Node, wrt []*Value) map[*Value]bool {
 	}
 	return active
 }
+
+// settings are operands, floats among them, that say how an op works: there is no derivative by them.
+var settings = map[string][]int{"Resize": {1, 2}, "Dropout": {1}}
 
 // DependsOn reports which of the values the outputs depend on differentiably.
 func DependsOn(g *graphs.Graph, values []*Value) map[*Value]bool {
@@ -151,8 +157,10 @@ func DependsOn(g *graphs.Graph, values []*Value) map[*Value]bool {
 				used[v] = true
 			}
 		}
-		for _, v := range n.In {
-			mark(v)
+		for i, v := range n.In {
+			if !slices.Contains(settings[n.Op], i) {
+				mark(v)
+			}
 		}
 		for _, a := range n.Attrs {
 			if body, ok := a.(*graphs.Graph); ok {

@@ -283,7 +283,7 @@ func inferResize(n *Node) error {
 			s[a] = UnknownDim
 		case sizes != nil && i < len(sizes.Ints):
 			s[a] = sizes.Ints[i]
-		case scales.IsConst() && scales.Tensor.Len() == int64(len(axes)) && (sizes == nil):
+		case scales != nil && scales.Tensor != nil && scales.Tensor.Len() == int64(len(axes)) && (sizes == nil):
 			s[a] = scaledExtent(s[a], scales.Tensor.Float64s()[i])
 		default:
 			s[a] = UnknownDim

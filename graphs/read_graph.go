@@ -284,7 +284,7 @@ func (e *emitter) node(p *onnxpb.Node, s *scope, types map[string]Type, uses map
 	n.In = trimValues(n.In)
 
 	names := p.Output
-	for len(names) > 0 && names[len(names)-1] == "" {
+	for len(names) > 0 && names[len(names)-1] == "" && !(n.Domain == "" && countsOutputs[n.Op]) {
 		names = names[:len(names)-1]
 	}
 	for _, name := range names {

@@ -55,7 +55,7 @@ func protoNode(op, in, out string, attrs Attrs) *onnxpb.Node {
 func protoModel(opset int64, inputs []*onnxpb.ValueInfo, outputs string, nodes ...*onnxpb.Node) *onnxpb.Model {
 	m := &onnxpb.Model{
 		IRVersion:   8,
-		OpsetImport: []*onnxpb.OperatorSetID{{Version: opset}, {Domain: "com.microsoft", Version: 1}},
+		OpsetImport: []*onnxpb.OperatorSetID{{Version: opset}, {Domain: "com.microsoft", Version: 1}, {Domain: "ai.onnx.ml", Version: 3}},
 		Graph:       &onnxpb.Graph{Name: "test", Input: inputs, Node: nodes},
 	}
 	for _, name := range strings.Fields(outputs) {
@@ -392,6 +392,11 @@ func TestReadFileErrors(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, whole[:len(whole)-4], 0o644))
 	_, _, err = ReadFile(path)
 	require.ErrorContains(t, err, "truncated")
+	for content, want := range map[string]string{"\x1f\x8b\x08rest": "gzip", "PK\x03\x04rest": "zip", "plain words, no model": "text", "\x89HDF\r\n": "HDF5"} {
+		_, _, err = Decode([]byte(content), "")
+		require.ErrorContains(t, err, "not an ONNX file")
+		require.ErrorContains(t, err, want)
+	}
 }
 
 // modelFiles returns the model files beside the repository.

@@ -58,6 +58,12 @@ var upgrades = []upgrade{
 	{"GridSample", 20, 0, gridSampleMode},
 	{"Scan", 0, 9, refuse("the batched Scan of opset 8 is not supported; export again with opset 9 or later")},
 
+	{"ai.onnx.ml::Scaler", 0, 0, mlScaler},
+	{"ai.onnx.ml::Normalizer", 0, 0, mlNormalizer},
+	{"ai.onnx.ml::LinearRegressor", 0, 0, mlLinearRegressor},
+	{"ai.onnx.ml::LinearClassifier", 0, 0, mlLinearClassifier},
+	{"ai.onnx.ml::ArrayFeatureExtractor", 0, 0, mlFeatures},
+
 	{"com.microsoft::Gelu", 0, 0, msGelu("none")},
 	{"com.microsoft::BiasGelu", 0, 0, msGelu("none")},
 	{"com.microsoft::FastGelu", 0, 0, msGelu("tanh")},

@@ -223,6 +223,44 @@ var upgradeCases = []upgradeCase{
 		}},
 	{name: "SkipLayerNormalization sum", op: "com.microsoft::SkipLayerNormalization", feeds: []*Array{counting(1, 1, 2), counting(1, 1, 2), counting(2)}, outs: "u - - y",
 		want: func(in []*Array) []float64 { return []float64{2, -1} }},
+
+	{name: "Scaler", op: "ai.onnx.ml::Scaler", attrs: Attrs{"offset": []float32{0.5, -1}, "scale": []float32{2, 4}}, feeds: []*Array{counting(2, 2)},
+		want: func(in []*Array) []float64 {
+			x := in[0].F
+			return []float64{(x[0] - 0.5) * 2, (x[1] + 1) * 4, (x[2] - 0.5) * 2, (x[3] + 1) * 4}
+		}},
+	{name: "Normalizer", op: "ai.onnx.ml::Normalizer", attrs: Attrs{"norm": "L2"}, feeds: []*Array{counting(1, 2)},
+		want: func(in []*Array) []float64 {
+			x := in[0].F
+			return []float64{x[0] / math.Hypot(x[0], x[1]), x[1] / math.Hypot(x[0], x[1])}
+		}},
+	{name: "LinearRegressor", op: "ai.onnx.ml::LinearRegressor", attrs: Attrs{"coefficients": []float32{1, 2, -3, 0.5}, "intercepts": []float32{0.25, -0.25}, "targets": int64(2)},
+		feeds: []*Array{counting(1, 2)},
+		want: func(in []*Array) []float64 {
+			x := in[0].F
+			return []float64{x[0] + 2*x[1] + 0.25, -3*x[0] + 0.5*x[1] - 0.25}
+		}},
+	{name: "LinearClassifier", op: "ai.onnx.ml::LinearClassifier", outs: "u y", feeds: []*Array{counting(1, 2)},
+		attrs: Attrs{"coefficients": []float32{1, 2, -3, 0.5}, "intercepts": []float32{0, 0}, "classlabels_ints": []int64{3, 7}, "post_transform": "LOGISTIC"},
+		want: func(in []*Array) []float64 {
+			x := in[0].F
+			return mapped1([]float64{x[0] + 2*x[1], -3*x[0] + 0.5*x[1]}, func(z float64) float64 { return 1 / (1 + math.Exp(-z)) })
+		}},
+	{name: "ArrayFeatureExtractor", op: "ai.onnx.ml::ArrayFeatureExtractor", feeds: []*Array{counting(2, 3), Ints([]int{1, 2}, []int64{2, 0})},
+		want: func(in []*Array) []float64 {
+			x := in[0].F
+			return []float64{x[2], x[0], x[5], x[3]}
+		}},
+}
+
+// An output without a name at the end counts where the number of outputs says how the op works.
+func TestReadUnnamedOutputs(t *testing.T) {
+	sizes := Attrs{"value": NewTensor([]int64{1, 1, 1}, 3)}
+	g := readProto(t, protoModel(18, []*onnxpb.ValueInfo{floatInput("x", ShapeOf(3))}, "y", protoNode("Constant", "", "s", sizes), protoNode("Split", "x s", "y - -", nil)))
+	require.Len(t, g.Nodes[len(g.Nodes)-1].Out, 3)
+	one := Attrs{"value": NewTensor([]int64{1}, 1)}
+	g = readProto(t, protoModel(18, []*onnxpb.ValueInfo{floatInput("x", ShapeOf(3))}, "y", protoNode("Constant", "", "k", one), protoNode("TopK", "x k", "y -", nil)))
+	require.Len(t, g.Nodes[len(g.Nodes)-1].Out, 2)
 }
 
 func mapped1(x []float64, f func(float64) float64) []float64 {

@@ -102,7 +102,7 @@ func inspectModel(text string) (*inspection, error) {
 		if g, info, err = graphs.ReadFile(text); err != nil {
 			return nil, err
 		}
-		if e, err := energyOf(g); err != nil {
+		if e, err := ebm.AsEnergy(g); err != nil {
 			r.Reason = prefixes.ReplaceAllString(err.Error(), "$1")
 		} else {
 			r.parameters(e)
@@ -129,15 +129,6 @@ func inspectModel(text string) (*inspection, error) {
 		r.Ops = append(r.Ops, opUse{op, counts[op], known.Flat || slices.Contains(supported, op)})
 	}
 	return r, nil
-}
-
-// energyOf reads a graph as MODEL does.
-func energyOf(g *graphs.Graph) (*graphs.Graph, error) {
-	if ebm.IsEnergy(g) {
-		return g, nil
-	}
-	e, _, err := ebm.Import(g, ebm.ImportOptions{})
-	return e, err
 }
 
 // parameters lists those of an energy graph.

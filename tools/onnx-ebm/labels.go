@@ -34,7 +34,7 @@ func (o trainOptions) joint(m *model, ds data.Dataset) (*model, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	return &model{m.text, g, m.checked}, int(logits.Outputs[0].Value.Shape()[1].Size), nil
+	return &model{text: m.text, graph: g, checked: m.checked}, int(logits.Outputs[0].Value.Shape()[1].Size), nil
 }
 
 // jointData are labelled data as the joint energy takes them.

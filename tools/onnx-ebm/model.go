@@ -9,13 +9,15 @@ import (
 	"github.com/onnx-ebm/onnx-ebm/ebm"
 	"github.com/onnx-ebm/onnx-ebm/graphs"
 	"github.com/onnx-ebm/onnx-ebm/models"
+	"github.com/onnx-ebm/onnx-ebm/runtime"
 )
 
 // model is a MODEL of the command line, read.
 type model struct {
 	text    string
 	graph   *graphs.Graph
-	checked bool // its rows are known to be independent
+	source  *graphs.Graph // what the graph was made of, nil for energy files and builtins
+	checked bool          // its rows are known to be independent
 }
 
 // title heads pictures: a builtin's name. Files hold no paths, so others have none.
@@ -36,13 +38,39 @@ func readModel(text string) (*model, error) {
 			}
 			return nil, &usageError{err}
 		}
-		return &model{text, m.Graph, true}, nil
+		return &model{text: text, graph: m.Graph, checked: true}, nil
 	}
-	g, err := ebm.ReadFile(text)
+	g, _, err := graphs.ReadFile(text)
 	if err != nil {
 		return nil, err
 	}
-	return &model{text, g, g.Metadata[models.MetadataRole] == "energy"}, nil
+	m := &model{text: text}
+	if ebm.IsEnergy(g) {
+		m.checked = g.Metadata[models.MetadataRole] == "energy"
+	} else {
+		m.source = g
+	}
+	if m.graph, err = ebm.AsEnergy(g); err != nil {
+		return nil, fmt.Errorf("%s: %w", text, err)
+	}
+	return m, nil
+}
+
+// check proves that rows do not influence each other. Where that fails for a batch axis that was freed, the model keeps its batch size.
+func (m *model) check(ctx context.Context, rt *runtime.Runtime, item []int64) error {
+	err := ebm.CheckRows(ctx, rt, m.graph, item)
+	if err == nil || m.source == nil {
+		return err
+	}
+	kept, _, keptErr := ebm.Import(m.source, ebm.ImportOptions{KeepBatch: true})
+	if keptErr != nil || !kept.Inputs[0].Shape()[0].IsStatic() {
+		return err
+	}
+	if err := ebm.CheckRows(ctx, rt, kept, item); err != nil {
+		return err
+	}
+	m.graph = kept
+	return nil
 }
 
 // open makes an Energy of the model. item is the shape of the items it will
@@ -59,7 +87,7 @@ func (a *app) open(ctx context.Context, m *model, item []int, o ebm.Options) (*e
 		}
 	}
 	if !m.checked {
-		if err := ebm.CheckRows(ctx, rt, m.graph, o.Item); err != nil {
+		if err := m.check(ctx, rt, o.Item); err != nil {
 			return nil, fmt.Errorf("%s: %w", m.text, err)
 		}
 	}

@@ -334,7 +334,7 @@ func (o trainOptions) readNet(ds data.Dataset, key rng.Key) (*model, error) {
 			return nil, err
 		}
 	}
-	return &model{o.model, g, true}, nil
+	return &model{text: o.model, graph: g, checked: true}, nil
 }
 
 // perItem gives one mean and deviation to every coordinate of a point, and

@@ -1,10 +1,13 @@
 package onnxpb
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+	"unicode"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -27,7 +30,10 @@ func Decode(b []byte) (*Model, error) {
 	m := &Model{}
 	if err := decode(b, m, 0); err != nil {
 		if errors.Is(err, ErrTruncated) && m.Has(1) && plausibleIR(m.IRVersion) {
-			return nil, fmt.Errorf("the ONNX file is %w: %v", ErrTruncated, err)
+			return nil, fmt.Errorf("the ONNX file is %w: it ends within its contents; get it again", ErrTruncated)
+		}
+		if what := otherFormat(b); what != "" {
+			return nil, fmt.Errorf("%w: it is %s", ErrFormat, what)
 		}
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
@@ -38,6 +44,29 @@ func Decode(b []byte) (*Model, error) {
 		return nil, fmt.Errorf("%w: it has no graph", ErrFormat)
 	}
 	return m, nil
+}
+
+// formats are what people take for an ONNX file, by their first bytes.
+var formats = []struct{ magic, name string }{
+	{"\x1f\x8b", "compressed with gzip: unpack it first"},
+	{"PK\x03\x04", "a zip archive (of PyTorch or Keras?): unpack or export it first"},
+	{"\x89HDF", "an HDF5 file (of Keras?): export it to ONNX first"},
+	{"\x80\x02", "a pickle of Python: export it to ONNX first"},
+	{"\x93NUMPY", "a NumPy array"},
+	{"version https://git-lfs", "a pointer of Git LFS: fetch the file itself"},
+}
+
+func otherFormat(b []byte) string {
+	for _, f := range formats {
+		if bytes.HasPrefix(b, []byte(f.magic)) {
+			return f.name
+		}
+	}
+	head := b[:min(len(b), 512)]
+	if utf8.Valid(head) && !bytes.ContainsFunc(head, func(r rune) bool { return r < ' ' && !unicode.IsSpace(r) }) {
+		return "text"
+	}
+	return ""
 }
 
 // plausibleIR tells a model from other bytes that happen to parse.
