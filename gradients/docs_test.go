@@ -33,8 +33,8 @@ var kinks = map[string]string{
 	"Scatter": "read as ScatterElements", "Upsample": "read as Resize", "GridSample": "mode nearest: 0 by the grid", "Where": "what is not taken may be infinite",
 	"ReduceLogSumExp": "a row of −∞ has gradient 0", "Range": "not by the limit", "Resize": "linear: every mode is a product with matrices",
 	"BatchNormalization": "training_mode too", "Einsum": "any number of operands",
-	"Scan": "reversed for what has more than 1024 steps or a number known only when it runs; ONNX Runtime runs no Scan of 0 steps", "Loop": "written out up to 1024 iterations, else a Scan over those that took place, whatever ends it",
-	"LSTM": "written out up to 1024 steps, else a Scan", "GRU": "written out up to 1024 steps, else a Scan", "RNN": "written out up to 1024 steps, else a Scan",
+	"Scan": "reversed for what has more than 16 steps or a number known only when it runs; ONNX Runtime runs no Scan of 0 steps", "Loop": "written out up to 16 iterations, else a Scan over those that took place, whatever ends it",
+	"LSTM": "written out up to 16 steps, else a Scan", "GRU": "written out up to 16 steps, else a Scan", "RNN": "written out up to 16 steps, else a Scan",
 }
 
 // operandName is the name of input i of an op, and whether its derivative may differ from zero.

@@ -16,7 +16,8 @@ func init() {
 }
 
 // maxUnrolled bounds the steps of a recurrent layer, Scan or Loop that is written out; one of more steps, or of a number that is not known, is a Scan.
-const maxUnrolled = 1024
+// Measured on the gradient of an LSTM: level at 16 steps, and at 64 the Scan takes two thirds of the time and is built ten times as fast.
+const maxUnrolled = 16
 
 // cell is one direction of a recurrent layer; weights are [gates·hidden, …], biases [gates·hidden] or nil, peepholes [3·hidden] or nil.
 type cell struct {
