@@ -133,10 +133,13 @@ func TestImportRefuses(t *testing.T) {
 	_, _, err = ebm.Import(g, ebm.ImportOptions{})
 	require.ErrorContains(t, err, "the file states the shape [N,9]")
 
-	rt := openRuntime(t)
-	g, _, err = ebm.Import(build(func(b *graphs.Builder, x *graphs.Value) *graphs.Value {
+	random := func(b *graphs.Builder, x *graphs.Value) *graphs.Value {
 		return sum(b, b.Op("Mul", nil, x, b.Op("RandomNormalLike", nil, x)))
-	}), ebm.ImportOptions{})
-	require.NoError(t, err)
+	}
+	_, _, err = ebm.Import(build(random), ebm.ImportOptions{})
+	require.ErrorContains(t, err, "random numbers")
+	rt := openRuntime(t)
+	g = build(random)
+	g.Inputs[0].Name, g.Outputs[0].Name = gradients.X, gradients.EnergyName
 	require.ErrorContains(t, ebm.CheckRows(t.Context(), rt, g, nil), "random numbers")
 }
