@@ -81,7 +81,8 @@ var freeRules map[string]func(*freer, *graphs.Node) error
 func init() {
 	freeRules = map[string]func(*freer, *graphs.Node) error{
 		"Reshape": (*freer).reshape, "Expand": (*freer).expand, "Slice": (*freer).slice, "Squeeze": (*freer).squeeze, "Resize": (*freer).resize,
-		"Concat": (*freer).concat, "MatMul": func(f *freer, n *graphs.Node) error { return f.broadcast(n, 2) },
+		"Concat": (*freer).alongAxis, "ScatterElements": (*freer).alongAxis, "GatherElements": (*freer).alongAxis, "GridSample": (*freer).alike,
+		"MatMul": func(f *freer, n *graphs.Node) error { return f.broadcast(n, 2) },
 		"Gemm":   func(f *freer, n *graphs.Node) error { return f.gemmTerm(n) },
 		"Split":  func(f *freer, n *graphs.Node) error { return f.notAlong(n, n.Int("axis", 0)) },
 		"Gather": func(f *freer, n *graphs.Node) error { return f.notAlong(n, n.Int("axis", 0)) },
@@ -197,10 +198,13 @@ func (f *freer) digitAxis(dims []int64, stride int64, near int) (axis int, right
 	return p.axis, p.right
 }
 
-// expand leaves the batch axis of the operand as it is.
+// expand leaves the batch axis of the operand as it is; an operand of the fixed size that a target with N would repeat becomes one row.
 func (f *freer) expand(n *graphs.Node) error {
 	axis, c, ok := f.axis(n.In[0])
 	target, fixed := n.In[1].ConstInts()
+	if !ok && !fixed {
+		return f.expandFixed(n)
+	}
 	if !ok || !fixed {
 		return nil
 	}
@@ -209,6 +213,22 @@ func (f *freer) expand(n *graphs.Node) error {
 		target = slices.Clone(target)
 		target[k] = 1
 		n.In[1] = f.b.Ints(target...)
+	}
+	return nil
+}
+
+func (f *freer) expandFixed(n *graphs.Node) error {
+	w := n.In[0]
+	for k, d := range n.In[1].Ints {
+		a := k - len(n.In[1].Ints) + w.Rank()
+		if d != batch || a < 0 || f.size == 1 || !w.Shape()[a].Is(f.size) {
+			continue
+		}
+		r, err := f.spread(w, a, 1, 1, false)
+		if err != nil {
+			return err
+		}
+		n.In[0] = r
 	}
 	return nil
 }
@@ -349,15 +369,23 @@ func (f *freer) broadcast(n *graphs.Node, keep int) error {
 	return nil
 }
 
-func (f *freer) concat(n *graphs.Node) error {
+// alongAxis is for ops along an axis, which must not be the batch.
+func (f *freer) alongAxis(n *graphs.Node) error {
 	along := n.Int("axis", 0)
+	for _, v := range n.In {
+		if axis, _, ok := f.axis(v); ok && (along+int64(v.Rank()))%int64(v.Rank()) == int64(axis) {
+			return fmt.Errorf("%w: %s is along it", errBatch, n.Op)
+		}
+	}
+	return f.alike(n)
+}
+
+// alike gives all operands the batch axis of one of them.
+func (f *freer) alike(n *graphs.Node) error {
 	for i, v := range n.In {
 		axis, c, ok := f.axis(v)
 		if !ok {
 			continue
-		}
-		if (along+int64(v.Rank()))%int64(v.Rank()) == int64(axis) {
-			return fmt.Errorf("%w: it is joined with more rows", errBatch)
 		}
 		for k, w := range n.In {
 			if k == i || w.Rank() != v.Rank() || !w.Shape()[axis].Is(c*f.size) {

@@ -104,6 +104,21 @@ func TestKeptBatch(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []float32{1, 4, 9, 2}, got)
 
+	// E = c₀³ + c₁³ of the running sums c, an op without a forward rule: tr ∇²E = 6c₀ + 12c₁.
+	b := graphs.NewBuilder("sums")
+	c := b.Op("CumSum", nil, b.Input("input", graphs.Float32, graphs.ShapeOf(3, 2)), b.Int(1))
+	y := b.Op("ReduceSum", graphs.Attrs{"keepdims": int64(0)}, b.Op("Mul", nil, c, b.Op("Mul", nil, c, c)), b.Ints(1))
+	g, err = b.Graph(graphs.Output{Name: "y", Value: y})
+	require.NoError(t, err)
+	g, _, err = ebm.Import(g, ebm.ImportOptions{KeepBatch: true})
+	require.NoError(t, err)
+	s, err := ebm.New(rt, g, ebm.Options{})
+	require.NoError(t, err)
+	defer s.Close()
+	lap := make([]float32, 4)
+	require.NoError(t, s.Laplacian(t.Context(), []float32{1, 0, 0, 2, 3, 0, 1, 1}, 4, lap))
+	require.Equal(t, []float32{18, 24, 54, 30}, lap)
+
 	g, notices, err := ebm.Import(mixed(true), ebm.ImportOptions{})
 	require.NoError(t, err)
 	require.Len(t, notices, 1)

@@ -64,7 +64,7 @@ type importer struct {
 // values; models of other float types become float32, which is among the notices. It does not run anything: see CheckRows.
 func Import(src *graphs.Graph, o ImportOptions) (energy *graphs.Graph, notices []string, err error) {
 	im := &importer{g: src, o: o}
-	for _, step := range []func() error{im.known, im.infer, im.toFloat32, im.chooseInput, im.freeBatch, im.setOthers, im.makeEnergy, im.bounded} {
+	for _, step := range []func() error{im.known, im.infer, im.toFloat32, im.chooseInput, im.freeBatch, im.setOthers, im.makeEnergy, im.freeNames, im.bounded} {
 		if err := step(); err != nil {
 			return nil, nil, fmt.Errorf("ebm: %w", err)
 		}
@@ -141,7 +141,7 @@ func (im *importer) infer() (err error) {
 		}
 	}
 	delete(declared, "")
-	if im.g, err = graphs.Infer(im.g); err != nil {
+	if im.g, err = graphs.Resolve(im.g); err != nil {
 		return err
 	}
 	for _, n := range im.g.Nodes {
@@ -434,6 +434,24 @@ func (im *importer) makeEnergy() error {
 	g.Metadata["onnx-ebm.as"] = strings.TrimSuffix(mode+":"+arg, ":")
 	im.g = g
 	return nil
+}
+
+// freeNames renames parameters that have the name of an energy's input or output.
+func (im *importer) freeNames() (err error) {
+	by := map[*graphs.Value]*graphs.Value{}
+	for _, v := range im.g.Params() {
+		if v.Name == gradients.X || v.Name == gradients.EnergyName {
+			c := *v
+			c.Name = "model." + v.Name
+			by[v] = &c
+			im.notices = append(im.notices, fmt.Sprintf("the parameter %q, which has the name of an energy's input or output, became %q", v.Name, c.Name))
+		}
+	}
+	if len(by) > 0 {
+		im.g, err = graphs.Replace(im.g, by)
+		im.x = im.g.Inputs[0]
+	}
+	return err
 }
 
 func (im *importer) output() (*graphs.Value, error) {

@@ -157,11 +157,17 @@ type pullback struct {
 type cotangent struct {
 	in, given []float32
 	item      int
+	scale     float32 // by which the given ones are divided
 }
 
 func (c cotangent) copy(lo, hi int) {
 	in, end := c.in[lo*c.item:hi*c.item], len(c.given)
 	clear(in[copy(in, c.given[min(lo*c.item, end):min(hi*c.item, end)]):])
+	if c.scale != 1 {
+		for i := range in {
+			in[i] /= c.scale
+		}
+	}
 }
 
 // runTiles runs a binding; the worker that takes a tile first fills its rows.
@@ -185,17 +191,24 @@ func (b *pullback) Add(ct losses.Values, dTheta []float32) error {
 	if len(dTheta) != b.e.params.Size() {
 		return fmt.Errorf("ebm: a gradient of %d elements for %d parameters", len(dTheta), b.e.params.Size())
 	}
+	scale := float32(1)
+	if b.want == losses.WantEnergy {
+		scale = largest(ct.E)
+	}
 	var copies []cotangent
 	for _, o := range quantities {
 		if b.want&o.loss == 0 {
 			continue
 		}
 		in, given := b.p.pullback.In(gradients.CotangentPrefix+o.name), *o.of(&ct)
+		if len(in) == 0 { // a quantity that no parameter changes
+			continue
+		}
 		if o.loss == losses.WantHVP && given != nil {
 			b.e.scatter(b.p.pullback, in, given, b.n, b.k, true)
 			continue
 		}
-		copies = append(copies, cotangent{in, given, len(in) / b.p.pullback.N()})
+		copies = append(copies, cotangent{in, given, len(in) / b.p.pullback.N(), scale})
 	}
 	err := runTiles(b.ctx, b.p.pullback, func(lo, hi int) {
 		for _, c := range copies {
@@ -208,10 +221,23 @@ func (b *pullback) Add(ct losses.Values, dTheta []float32) error {
 	for _, q := range b.e.params.List {
 		dst := dTheta[q.Offset : q.Offset+q.Len]
 		for i, g := range b.p.pullback.Out(gradients.GradPrefix + q.Name) {
-			dst[i] += g
+			dst[i] += scale * g
 		}
 	}
 	return nil
+}
+
+// largest is the largest magnitude, 1 where all are zero. Weights of ±1/N, divided by it, add up without rounding: the gradient of a bias
+// that data and negatives share is then exactly zero.
+func largest(ct []float32) float32 {
+	var m float32
+	for _, c := range ct {
+		m = max(m, c, -c)
+	}
+	if m == 0 {
+		return 1
+	}
+	return m
 }
 
 // Close gives the bindings back.

@@ -8,7 +8,7 @@ import (
 
 func init() {
 	addRules(map[string]Rule{"If": branches})
-	expansions["If"] = knownBranch
+	expansions["If"] = graphs.KnownBranch
 	expansions["Scan"] = firstOf(unrollScan, keepScanStates)
 	expansions["Loop"] = firstOf(unrollLoop, keepLoopStates)
 	refusals["Loop"] = "the values that it carries must keep their shapes, which must be known"
@@ -24,31 +24,6 @@ func firstOf(list ...graphs.Expansion) graphs.Expansion {
 		}
 		return nil
 	}
-}
-
-// knownBranch puts the branch of a constant condition in place of an If.
-func knownBranch(b *graphs.Builder, n *graphs.Node) []*Value {
-	yes, ok := truth(n.In[0])
-	if !ok {
-		return nil
-	}
-	body := n.Body("else_branch")
-	if yes {
-		body = n.Body("then_branch")
-	}
-	return b.Splice(body, nil)
-}
-
-// truth returns the value of a constant bool.
-func truth(v *Value) (value, ok bool) {
-	for v.Kind == graphs.Computed && v.Node.Op == "Identity" {
-		v = v.Node.In[0]
-	}
-	list, ok := v.ConstInts()
-	if !ok || len(list) != 1 {
-		return false, false
-	}
-	return list[0] != 0, true
 }
 
 // branches: the cotangents of what the branches use from around them are computed by an If with the same condition, whose branches compute
@@ -203,7 +178,7 @@ func unrollLoop(b *graphs.Builder, n *graphs.Node) []*Value {
 		return nil
 	}
 	if n.In[1] != nil {
-		if going, known := truth(n.In[1]); !known || !going {
+		if going, known := n.In[1].ConstBool(); !known || !going {
 			return nil
 		}
 	}
@@ -217,7 +192,7 @@ func unrollLoop(b *graphs.Builder, n *graphs.Node) []*Value {
 			replace[body.Inputs[i+2]] = v
 		}
 		outs := b.Splice(body, replace)
-		going, known := truth(outs[0])
+		going, known := outs[0].ConstBool()
 		if !known {
 			return nil
 		}

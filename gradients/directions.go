@@ -47,6 +47,13 @@ func copies(g *graphs.Graph, k int64) (*graphs.Graph, error) {
 	c := &Context{Builder: b, node: &graphs.Node{Op: "HVP"}}
 	x := g.Input(X)
 	v := b.Input(V, x.Type.DType, append(graphs.Shape{graphs.Static(k)}, x.Shape()...))
+	if x.Shape()[0].IsStatic() && k > 1 {
+		hv, err := oneByOne(c, x, withHVP, v)
+		if err != nil {
+			return nil, err
+		}
+		return finish(b, g, append(slices.Clone(g.Outputs), graphs.Output{Name: HVPName, Value: hv})...)
+	}
 	full := c.Op("Concat", graphs.Attrs{"axis": int64(0)}, c.Ints(k), c.shape(x))
 	rows := c.Op("Concat", graphs.Attrs{"axis": int64(0)}, c.Ints(-1), c.extents(x, 1, x.Rank()))
 	outs := b.Splice(withHVP, map[*Value]*Value{

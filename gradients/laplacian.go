@@ -194,8 +194,16 @@ func hessianRows(g *graphs.Graph) (*allRows, error) {
 	c := &Context{Builder: b, node: &graphs.Node{Op: "Hessian"}}
 	full := c.Op("Concat", graphs.Attrs{"axis": int64(0)}, c.Ints(dim), c.shape(x))
 	flat := c.Ints(append([]int64{-1}, x.Shape()[1:].Ints()...)...)
+	each := c.Op("Expand", nil, c.directions(x, dim), full)
+	vectors := c.Op("Reshape", nil, each, flat)
+	if x.Shape()[0].IsStatic() {
+		hv, err := oneByOne(c, x, withHVP, each)
+		if err != nil {
+			return nil, err
+		}
+		return &allRows{c, g, x, dim, vectors, c.Op("Reshape", nil, hv, flat)}, c.Err()
+	}
 	copies := c.Op("Reshape", nil, c.Op("Expand", nil, x, full), flat)
-	vectors := c.Op("Reshape", nil, c.Op("Expand", nil, c.directions(x, dim), full), flat)
 	outs := b.Splice(withHVP, map[*Value]*Value{x: copies, withHVP.Input(V): vectors})
 	for i, o := range withHVP.Outputs {
 		if o.Name == HVPName {
@@ -203,4 +211,17 @@ func hessianRows(g *graphs.Graph) (*allRows, error) {
 		}
 	}
 	return nil, b.Err()
+}
+
+// oneByOne is ∇²E·v for v [K, N, D…], a direction after the other: a graph with a batch size of its own cannot run on K copies of it.
+func oneByOne(c *Context, x *Value, withHVP *graphs.Graph, v *Value) (*Value, error) {
+	b := graphs.NewBuilder("direction")
+	d := b.Input("direction", x.Type.DType, x.Shape())
+	hvp := &graphs.Graph{Nodes: withHVP.Nodes, Outputs: []graphs.Output{{Name: HVPName, Value: withHVP.Output(HVPName)}}}
+	row := b.Splice(hvp, map[*Value]*Value{withHVP.Input(X): x, withHVP.Input(V): d})[0]
+	body, err := b.Graph(graphs.Output{Name: "row", Value: row})
+	if err != nil {
+		return nil, err
+	}
+	return c.Op("Scan", graphs.Attrs{"body": body, "num_scan_inputs": int64(1)}, v), c.Err()
 }

@@ -414,7 +414,7 @@ func iteration(body *graphs.Graph) (*graphs.Graph, error) {
 // begins reports whether a Loop has an iteration as far as the graph tells: a condition that starts true, and no limit or one that is an extent.
 func begins(n *graphs.Node) bool {
 	if cond := n.In[1]; cond != nil {
-		if going, known := truth(cond); !known || !going {
+		if going, known := cond.ConstBool(); !known || !going {
 			return false
 		}
 	}

@@ -125,7 +125,9 @@ var laterFeatures = []struct {
 	uses  func(*Node) bool
 }{
 	{"AveragePool", 19, func(n *Node) bool {
-		return slices.ContainsFunc(n.IntList("dilations"), func(d int64) bool { return d != 1 })
+		dilated := slices.ContainsFunc(n.IntList("dilations"), func(d int64) bool { return d != 1 })
+		// Before 19, ONNX Runtime counts as pads what ceil_mode lets a window reach beyond the pads; PyTorch and the specification do not.
+		return dilated || n.Int("ceil_mode", 0) != 0 && n.Int("count_include_pad", 0) != 0
 	}},
 	{"Pad", 19, func(n *Node) bool { return n.Text("mode", "constant") == "wrap" }},
 	{"Resize", 19, func(n *Node) bool { return n.Text("coordinate_transformation_mode", "") == "half_pixel_symmetric" }},
