@@ -27,7 +27,7 @@ func init() {
 
 // otherDomains says what is taken of domains beside ai.onnx.
 var otherDomains = map[string]string{
-	"ai.onnx.ml":    "of this domain only Scaler, Normalizer, LinearRegressor, LinearClassifier and ArrayFeatureExtractor are read: trees, support vectors and encoders have no derivative",
+	"ai.onnx.ml":    "of this domain only Scaler, Normalizer, LinearRegressor, LinearClassifier, SVMRegressor and ArrayFeatureExtractor are read: trees and encoders have no derivative",
 	"com.microsoft": "of this domain only fused ops of networks are read (Gelu, BiasGelu, FastGelu, QuickGelu, FusedMatMul, FusedGemm, SkipLayerNormalization); save the model without ONNX Runtime's optimisations",
 }
 

@@ -58,12 +58,6 @@ var upgrades = []upgrade{
 	{"GridSample", 20, 0, gridSampleMode},
 	{"Scan", 0, 9, refuse("the batched Scan of opset 8 is not supported; export again with opset 9 or later")},
 
-	{"ai.onnx.ml::Scaler", 0, 0, mlScaler},
-	{"ai.onnx.ml::Normalizer", 0, 0, mlNormalizer},
-	{"ai.onnx.ml::LinearRegressor", 0, 0, mlLinearRegressor},
-	{"ai.onnx.ml::LinearClassifier", 0, 0, mlLinearClassifier},
-	{"ai.onnx.ml::ArrayFeatureExtractor", 0, 0, mlFeatures},
-
 	{"com.microsoft::Gelu", 0, 0, msGelu("none")},
 	{"com.microsoft::BiasGelu", 0, 0, msGelu("none")},
 	{"com.microsoft::FastGelu", 0, 0, msGelu("tanh")},
@@ -71,6 +65,13 @@ var upgrades = []upgrade{
 	{"com.microsoft::FusedMatMul", 0, 0, msFusedMatMul},
 	{"com.microsoft::FusedGemm", 0, 0, msFusedGemm},
 	{"com.microsoft::SkipLayerNormalization", 0, 0, msSkipLayerNorm},
+
+	{"ai.onnx.ml::Scaler", 0, 0, mlScaler},
+	{"ai.onnx.ml::Normalizer", 0, 0, mlNormalizer},
+	{"ai.onnx.ml::LinearRegressor", 0, 0, mlLinearRegressor},
+	{"ai.onnx.ml::LinearClassifier", 0, 0, mlLinearClassifier},
+	{"ai.onnx.ml::SVMRegressor", 0, 0, mlSVMRegressor},
+	{"ai.onnx.ml::ArrayFeatureExtractor", 0, 0, mlArrayFeatureExtractor},
 }
 
 // upgrade brings n to the form of the IR.

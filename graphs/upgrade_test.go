@@ -223,29 +223,6 @@ var upgradeCases = []upgradeCase{
 		}},
 	{name: "SkipLayerNormalization sum", op: "com.microsoft::SkipLayerNormalization", feeds: []*Array{counting(1, 1, 2), counting(1, 1, 2), counting(2)}, outs: "u - - y",
 		want: func(in []*Array) []float64 { return []float64{2, -1} }},
-
-	{name: "Scaler", op: "ai.onnx.ml::Scaler", attrs: Attrs{"offset": []float32{0.5, -1}, "scale": []float32{2, 4}}, feeds: []*Array{counting(2, 2)},
-		want: func(in []*Array) []float64 {
-			x := in[0].F
-			return []float64{(x[0] - 0.5) * 2, (x[1] + 1) * 4, (x[2] - 0.5) * 2, (x[3] + 1) * 4}
-		}},
-	{name: "Normalizer", op: "ai.onnx.ml::Normalizer", attrs: Attrs{"norm": "L2"}, feeds: []*Array{counting(1, 2)},
-		want: func(in []*Array) []float64 {
-			x := in[0].F
-			return []float64{x[0] / math.Hypot(x[0], x[1]), x[1] / math.Hypot(x[0], x[1])}
-		}},
-	{name: "LinearRegressor", op: "ai.onnx.ml::LinearRegressor", attrs: Attrs{"coefficients": []float32{1, 2, -3, 0.5}, "intercepts": []float32{0.25, -0.25}, "targets": int64(2)},
-		feeds: []*Array{counting(1, 2)},
-		want: func(in []*Array) []float64 {
-			x := in[0].F
-			return []float64{x[0] + 2*x[1] + 0.25, -3*x[0] + 0.5*x[1] - 0.25}
-		}},
-	{name: "LinearClassifier", op: "ai.onnx.ml::LinearClassifier", outs: "u y", feeds: []*Array{counting(1, 2)},
-		attrs: Attrs{"coefficients": []float32{1, 2, -3, 0.5}, "intercepts": []float32{0, 0}, "classlabels_ints": []int64{3, 7}, "post_transform": "LOGISTIC"},
-		want: func(in []*Array) []float64 {
-			x := in[0].F
-			return mapped1([]float64{x[0] + 2*x[1], -3*x[0] + 0.5*x[1]}, func(z float64) float64 { return 1 / (1 + math.Exp(-z)) })
-		}},
 	{name: "ArrayFeatureExtractor", op: "ai.onnx.ml::ArrayFeatureExtractor", feeds: []*Array{counting(2, 3), Ints([]int{1, 2}, []int64{2, 0})},
 		want: func(in []*Array) []float64 {
 			x := in[0].F
@@ -261,6 +238,34 @@ func TestReadUnnamedOutputs(t *testing.T) {
 	one := Attrs{"value": NewTensor([]int64{1}, 1)}
 	g = readProto(t, protoModel(18, []*onnxpb.ValueInfo{floatInput("x", ShapeOf(3))}, "y", protoNode("Constant", "", "k", one), protoNode("TopK", "x k", "y -", nil)))
 	require.Len(t, g.Nodes[len(g.Nodes)-1].Out, 2)
+}
+
+func init() {
+	// a row of [1, −0.5], through each of ai.onnx.ml's formulas
+	x := []*Array{counting(1, 2)}
+	svm := func(kernel string, k func(dot, square float64) float64) upgradeCase {
+		return upgradeCase{name: "SVMRegressor " + kernel, op: "ai.onnx.ml::SVMRegressor", feeds: x, attrs: Attrs{"kernel_type": kernel, "kernel_params": []float32{0.5, 1, 2},
+			"n_supports": int64(2), "support_vectors": []float32{1, 2, -1, 0}, "coefficients": []float32{3, -2}, "rho": []float32{0.25}},
+			want: func([]*Array) []float64 { return []float64{3*k(0, 6.25) - 2*k(-1, 4.25) + 0.25} }}
+	}
+	upgradeCases = append(upgradeCases,
+		upgradeCase{name: "Scaler", op: "ai.onnx.ml::Scaler", feeds: x, attrs: Attrs{"offset": []float32{2, 1}, "scale": []float32{0.5, -1}},
+			want: func([]*Array) []float64 { return []float64{-0.5, 1.5} }},
+		upgradeCase{name: "Normalizer", op: "ai.onnx.ml::Normalizer", feeds: x, attrs: Attrs{"norm": "L1"},
+			want: func([]*Array) []float64 { return []float64{1 / 1.5, -0.5 / 1.5} }},
+		upgradeCase{name: "LinearRegressor", op: "ai.onnx.ml::LinearRegressor", feeds: x,
+			attrs: Attrs{"coefficients": []float32{1, 2, 3, 4}, "intercepts": []float32{10, 20}, "targets": int64(2)},
+			want:  func([]*Array) []float64 { return []float64{10, 21} }},
+		upgradeCase{name: "LinearClassifier", op: "ai.onnx.ml::LinearClassifier", feeds: x, outs: "- y",
+			attrs: Attrs{"coefficients": []float32{1, 2, 3, 4}, "intercepts": []float32{0, 1}, "classlabels_ints": []int64{0, 1}, "post_transform": "SOFTMAX"},
+			want:  func([]*Array) []float64 { return []float64{1 / (1 + math.Exp(2)), 1 / (1 + math.Exp(-2))} }},
+		upgradeCase{name: "ArrayFeatureExtractor", op: "ai.onnx.ml::ArrayFeatureExtractor", feeds: x, consts: []*Tensor{NewTensor([]int64{1}, 1)},
+			want: func([]*Array) []float64 { return []float64{-0.5} }},
+		svm("LINEAR", func(dot, _ float64) float64 { return dot }),
+		svm("POLY", func(dot, _ float64) float64 { return math.Pow(dot/2+1, 2) }),
+		svm("SIGMOID", func(dot, _ float64) float64 { return math.Tanh(dot/2 + 1) }),
+		svm("RBF", func(_, square float64) float64 { return math.Exp(-square / 2) }),
+	)
 }
 
 func mapped1(x []float64, f func(float64) float64) []float64 {
