@@ -151,6 +151,9 @@ func (c *Context) real(t, v *Value) *Value {
 
 // realAlong expands only the given axes.
 func (c *Context) realAlong(t, v *Value, axes ...int) *Value {
+	if t.Rank() < 0 {
+		return c.real(t, v)
+	}
 	target := make([]*Value, 0, t.Rank())
 	expand := false
 	for i, d := range t.Shape() {

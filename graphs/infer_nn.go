@@ -292,12 +292,12 @@ func inferResize(n *Node) error {
 	return set(n, x.Type.DType, s)
 }
 
-// scaledExtent is ⌊d·scale⌋.
+// scaledExtent is ⌊d·scale⌋, in float32 as engines compute it.
 func scaledExtent(d Dim, scale float64) Dim {
 	k := int64(scale)
 	switch {
 	case d.IsStatic():
-		return Static(int64(float64(d.Size) * scale))
+		return Static(int64(float32(d.Size) * float32(scale))) // 5·1.4 is 7 there, though the float32 1.4 is less
 	case float64(k) == scale:
 		return d.Times(Static(k))
 	case scale > 0 && float64(int64(1/scale)) == 1/scale:

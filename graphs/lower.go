@@ -51,16 +51,47 @@ func Lower(g *Graph, maxOpset int64) (*Graph, error) {
 			rules[op] = []rule{r}
 		}
 	}
+	newer := func(n *Node) bool {
+		info, ok := Info(n.Op)
+		return ok && info.Since > maxOpset
+	}
+	rules[""] = []rule{func(b *Builder, n *Node) []*Value { return lowerBodies(b, n, rules, newer) }}
 	r, err := rebuild(g, rules)
 	if err != nil {
 		return nil, err
 	}
-	for _, n := range r.Nodes {
-		if info, ok := Info(n.Op); ok && info.Since > maxOpset {
-			return nil, &OpError{Op: n.Op, Node: n.Name, Reason: fmt.Sprintf("needs opset %d and has no form in opset %d", info.Since, maxOpset)}
-		}
+	if i := slices.IndexFunc(r.Nodes, newer); i >= 0 {
+		n := r.Nodes[i]
+		info, _ := Info(n.Op)
+		return nil, &OpError{Op: n.Op, Node: n.Name, Reason: fmt.Sprintf("needs opset %d and has no form in opset %d", info.Since, maxOpset)}
 	}
 	return r, nil
+}
+
+// lowerBodies lowers the bodies of a node that have ops of newer opsets.
+func lowerBodies(b *Builder, n *Node, rules ruleSet, newer func(*Node) bool) []*Value {
+	attrs := Attrs{}
+	for name, a := range n.Attrs {
+		body, ok := a.(*Graph)
+		if !ok || !slices.ContainsFunc(body.Nodes, func(n *Node) bool { return newer(n) && rules[n.Op] != nil }) {
+			continue
+		}
+		lowered, err := rebuild(body, rules)
+		if err != nil {
+			b.Fail(err)
+			return nil
+		}
+		attrs[name] = lowered
+	}
+	if len(attrs) == 0 {
+		return nil
+	}
+	for name, a := range n.Attrs {
+		if attrs[name] == nil {
+			attrs[name] = a
+		}
+	}
+	return b.Ops(n.Op, len(n.Out), attrs, n.In...)
 }
 
 func single(r Rewrite) rule {

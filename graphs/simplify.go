@@ -381,10 +381,22 @@ func viewOfView(b *Builder, n *Node) []*Value {
 	if root == n.In[0] {
 		return nil
 	}
-	if target, ok := reshapeTarget(n.Out[0].Shape()); ok {
-		return only(b.Op("Reshape", nil, root, b.Ints(target...)))
+	return reshaped(b, n, root)
+}
+
+// reshaped is n as a Reshape of x to a constant shape, where that loses nothing of what is known about the extents.
+func reshaped(b *Builder, n *Node, x *Value) []*Value {
+	target, ok := reshapeTarget(n.Out[0].Shape())
+	if !ok {
+		return nil
 	}
-	return nil
+	y := b.Op("Reshape", nil, x, b.Ints(target...))
+	for i, d := range n.Out[0].Shape() {
+		if d != UnknownDim && (y.Rank() <= i || y.Shape()[i] != d) {
+			return nil
+		}
+	}
+	return only(y)
 }
 
 // reshapeTarget is a constant shape input that gives s: possible with at most one extent that is not static.
@@ -409,20 +421,14 @@ func reshapeTarget(s Shape) ([]int64, bool) {
 
 // reshapeConst gives a Reshape whose target is computed at run time a constant one.
 func reshapeConst(b *Builder, n *Node) []*Value {
-	if n.In[1].IsConst() {
+	if n.In[1].IsConst() || slices.Contains(n.Out[0].Shape(), UnknownDim) {
 		return nil
 	}
-	if target, ok := reshapeTarget(n.Out[0].Shape()); ok && !slices.Contains(n.Out[0].Shape(), UnknownDim) {
-		return only(b.Op("Reshape", nil, n.In[0], b.Ints(target...)))
-	}
-	return nil
+	return reshaped(b, n, n.In[0])
 }
 
 func flattenToReshape(b *Builder, n *Node) []*Value {
-	if target, ok := reshapeTarget(n.Out[0].Shape()); ok {
-		return only(b.Op("Reshape", nil, n.In[0], b.Ints(target...)))
-	}
-	return nil
+	return reshaped(b, n, n.In[0])
 }
 
 func transposeIdentity(_ *Builder, n *Node) []*Value {
