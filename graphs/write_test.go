@@ -137,6 +137,16 @@ func TestWriteParamsAsInputs(t *testing.T) {
 	require.EqualValues(t, 2, m.Graph.Input[1].Type.Tensor.Shape.Dim[0].Value)
 }
 
+// Where ceil_mode lets windows reach beyond counted pads, ONNX Runtime's kernel before opset 19 divides by too much.
+func TestWriteOpsetOfCeilMode(t *testing.T) {
+	x := &Value{Name: "x", Kind: Input, Type: Type{Float32, ShapeOf(1, 1, 4)}}
+	for count, want := range []int64{18, 19} {
+		n := nodeOf("AveragePool", Attrs{"kernel_shape": []int64{3}, "strides": []int64{2}, "ceil_mode": int64(1), "count_include_pad": int64(count)}, x)
+		m := written(t, &Graph{Inputs: []*Value{x}, Nodes: []*Node{n}, Outputs: []Output{{"y", n.Out[0]}}}, WriteOptions{})
+		require.EqualValues(t, want, m.OpsetImport[0].Version)
+	}
+}
+
 func TestWriteOpset(t *testing.T) {
 	x := &Value{Name: "x", Kind: Input, Type: Type{Float32, ShapeOf(2)}}
 	gelu := nodeOf("Gelu", nil, x)
