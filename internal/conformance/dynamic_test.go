@@ -32,8 +32,12 @@ var dynamicEnergies = map[string]func(b *graphs.Builder, x *graphs.Value, weight
 		h := b.Op("MatMul", nil, x, weight(dynamicWidth, dynamicHidden))
 		long := b.Op("Greater", nil, b.Op("Gather", nil, b.Op("Shape", nil, x), b.Int(1)), b.Int(2))
 		y := b.Op("If", graphs.Attrs{
-			"then_branch": subgraph(func(b *graphs.Builder, _ []*graphs.Value) []*graphs.Value { return []*graphs.Value{b.Op("Swish", nil, h)} }),
-			"else_branch": subgraph(func(b *graphs.Builder, _ []*graphs.Value) []*graphs.Value { return []*graphs.Value{b.Op("Mul", nil, h, h)} }),
+			"then_branch": subgraph(func(b *graphs.Builder, _ []*graphs.Value) []*graphs.Value {
+				return []*graphs.Value{b.Op("Swish", nil, h)}
+			}),
+			"else_branch": subgraph(func(b *graphs.Builder, _ []*graphs.Value) []*graphs.Value {
+				return []*graphs.Value{b.Op("Mul", nil, h, h)}
+			}),
 		}, long)
 		return b.Op("ReduceSum", graphs.Attrs{"keepdims": int64(0)}, y, b.Ints(1, 2))
 	},
