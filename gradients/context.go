@@ -146,7 +146,11 @@ func (c *Context) real(t, v *Value) *Value {
 	if t.Shape().Same(v.Shape()) {
 		return t
 	}
-	return c.Op("Expand", nil, t, c.shape(v))
+	y := c.Op("Expand", nil, t, c.shape(v))
+	if y.Shape().Same(v.Shape()) {
+		return y
+	}
+	return c.reshapeLike(y, v) // extents of t are unknown, as behind a loop; a cotangent's are 1 or those of v
 }
 
 // realAlong expands only the given axes.

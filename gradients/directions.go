@@ -86,6 +86,7 @@ func tangents(g *graphs.Graph, k int64) (*graphs.Graph, error) {
 		for _, v := range n.In {
 			t.settle(v)
 		}
+		eachInBodies(n, t.settle)
 		if t.err != nil {
 			return nil, t.err
 		}

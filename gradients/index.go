@@ -119,6 +119,9 @@ func (c *Context) scatterAlong(t, index, extent *Value, axis int) *Value {
 	}
 	zeroTensor, _ := graphs.FromFloat64s(t.Type.DType, []float64{0}, 1)
 	zeros := c.Op("ConstantOfShape", graphs.Attrs{"value": zeroTensor}, c.Op("Concat", graphs.Attrs{"axis": int64(0)}, shape...))
+	if index.Type.DType != graphs.Int64 { // Gather takes int32 too
+		index = c.Op("Cast", graphs.Attrs{"to": int64(graphs.Int64)}, index)
+	}
 	sum := c.Op("ScatterND", graphs.Attrs{"reduction": "add"}, zeros, c.unsqueeze(index, 1), moved)
 	return c.transpose(sum, back...)
 }

@@ -111,6 +111,7 @@ func (f *forward) node(n *graphs.Node) error {
 		in[i].v = v
 		active = active || in[i].j != nil
 	}
+	eachInBodies(n, func(v *Value) { active = active || f.jets[v].j != nil })
 	if info, ok := graphs.Info(n.Op); !active || ok && info.Flat {
 		return nil
 	}

@@ -102,6 +102,15 @@ func accumulate(b *graphs.Builder, cot map[*Value]*Value, v, t *Value) {
 	cot[v] = t
 }
 
+// eachInBodies calls f for what the bodies of a control-flow node use, values of the graph around it among them.
+func eachInBodies(n *graphs.Node, f func(*Value)) {
+	for _, a := range n.Attrs {
+		if body, ok := a.(*graphs.Graph); ok {
+			body.EachUse(f)
+		}
+	}
+}
+
 // dependents returns the float values that depend on wrt through ops with a derivative.
 func dependents(nodes []*graphs.Node, wrt []*Value) map[*Value]bool {
 	active := map[*Value]bool{}
@@ -116,11 +125,7 @@ func dependents(nodes []*graphs.Node, wrt []*Value) map[*Value]bool {
 		for i, v := range n.In {
 			uses = uses || v != nil && active[v] && !slices.Contains(settings[n.Op], i)
 		}
-		for _, a := range n.Attrs {
-			if body, ok := a.(*graphs.Graph); ok {
-				body.EachUse(func(v *Value) { uses = uses || active[v] })
-			}
-		}
+		eachInBodies(n, func(v *Value) { uses = uses || active[v] })
 		if !uses {
 			continue
 		}
