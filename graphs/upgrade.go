@@ -53,6 +53,7 @@ var upgrades = []upgrade{
 	{"Resize", 10, 11, upsampleInput},
 	{"Resize", 11, 0, resizeEmptyInputs},
 	{"Scatter", 0, 0, rename("ScatterElements")},
+	{"Erfc", 0, 0, complement},
 	{"RoiAlign", 10, 16, roiAlignMode},
 	{"DFT", 17, 20, dftAxis},
 	{"GridSample", 20, 0, gridSampleMode},
@@ -72,6 +73,19 @@ var upgrades = []upgrade{
 	{"ai.onnx.ml::LinearClassifier", 0, 0, mlLinearClassifier},
 	{"ai.onnx.ml::SVMRegressor", 0, 0, mlSVMRegressor},
 	{"ai.onnx.ml::ArrayFeatureExtractor", 0, 0, mlArrayFeatureExtractor},
+}
+
+// complement: erfc x = 1 − erf x. Erfc is no op of ONNX, but tf2onnx leaves it where TensorFlow has it, as in Keras's gelu.
+func complement(e *emitter, n *Node) error {
+	if err := need(n, 1); err != nil {
+		return err
+	}
+	one, err := FromFloat64s(e.r.dtype(n.In[0]), []float64{1})
+	if err != nil {
+		return err
+	}
+	n.become("Sub", nil, constant(one), e.op("Erf", nil, n.In[0]))
+	return nil
 }
 
 // upgrade brings n to the form of the IR.

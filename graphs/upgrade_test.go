@@ -223,6 +223,7 @@ var upgradeCases = []upgradeCase{
 		}},
 	{name: "SkipLayerNormalization sum", op: "com.microsoft::SkipLayerNormalization", feeds: []*Array{counting(1, 1, 2), counting(1, 1, 2), counting(2)}, outs: "u - - y",
 		want: func(in []*Array) []float64 { return []float64{2, -1} }},
+	{name: "Erfc", op: "Erfc", feeds: []*Array{counting(3)}, want: func(in []*Array) []float64 { return mapped1(in[0].F, math.Erfc) }},
 	{name: "ArrayFeatureExtractor", op: "ai.onnx.ml::ArrayFeatureExtractor", feeds: []*Array{counting(2, 3), Ints([]int{1, 2}, []int64{2, 0})},
 		want: func(in []*Array) []float64 {
 			x := in[0].F
