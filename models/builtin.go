@@ -125,26 +125,21 @@ func sum(weights []float64, terms []*Analytic) (*Analytic, error) {
 		}
 		return e
 	}
-	s.Gradient = func(dst, x []float64) {
-		g := make([]float64, len(x))
-		clear(dst)
-		for i, t := range terms {
-			t.Gradient(g, x)
-			for j := range dst {
-				dst[j] += weights[i] * g[j]
+	// Gradients and Hessians add up as energies do.
+	weighted := func(derivative func(*Analytic) func(dst, x []float64)) func(dst, x []float64) {
+		return func(dst, x []float64) {
+			part := make([]float64, len(dst))
+			clear(dst)
+			for i, t := range terms {
+				derivative(t)(part, x)
+				for j := range dst {
+					dst[j] += weights[i] * part[j]
+				}
 			}
 		}
 	}
-	s.Hessian = func(dst, x []float64) {
-		h := make([]float64, len(dst))
-		clear(dst)
-		for i, t := range terms {
-			t.Hessian(h, x)
-			for j := range dst {
-				dst[j] += weights[i] * h[j]
-			}
-		}
-	}
+	s.Gradient = weighted(func(t *Analytic) func(dst, x []float64) { return t.Gradient })
+	s.Hessian = weighted(func(t *Analytic) func(dst, x []float64) { return t.Hessian })
 	s.build = func(b *graphs.Builder, x *graphs.Value) *graphs.Value {
 		var e *graphs.Value
 		for i, t := range terms {
