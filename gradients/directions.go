@@ -39,30 +39,14 @@ func Directions(e *graphs.Graph, w Want, k int64) (*graphs.Graph, error) {
 
 // copies is the Hessian-vector graph on K copies of the batch.
 func copies(g *graphs.Graph, k int64) (*graphs.Graph, error) {
-	withHVP, err := addHVP(g)
+	c := &Context{Builder: graphs.Extend(g), node: &graphs.Node{Op: "HVP"}}
+	x := g.Input(X)
+	v := c.Input(V, x.Type.DType, append(graphs.Shape{graphs.Static(k)}, x.Shape()...))
+	hv, err := c.hvpAlong(g, v, basis{graphs.Static(k), c.Ints(k)})
 	if err != nil {
 		return nil, err
 	}
-	b := graphs.Extend(g)
-	c := &Context{Builder: b, node: &graphs.Node{Op: "HVP"}}
-	x := g.Input(X)
-	v := b.Input(V, x.Type.DType, append(graphs.Shape{graphs.Static(k)}, x.Shape()...))
-	if x.Shape()[0].IsStatic() && k > 1 {
-		hv, err := oneByOne(c, x, withHVP, v)
-		if err != nil {
-			return nil, err
-		}
-		return finish(b, g, append(slices.Clone(g.Outputs), graphs.Output{Name: HVPName, Value: hv})...)
-	}
-	full := c.Op("Concat", graphs.Attrs{"axis": int64(0)}, c.Ints(k), c.shape(x))
-	rows := c.Op("Concat", graphs.Attrs{"axis": int64(0)}, c.Ints(-1), c.extents(x, 1, x.Rank()))
-	outs := b.Splice(withHVP, map[*Value]*Value{
-		x:                c.Op("Reshape", nil, c.Op("Expand", nil, x, full), rows),
-		withHVP.Input(V): c.Op("Reshape", nil, v, rows),
-	})
-	i := slices.IndexFunc(withHVP.Outputs, func(o graphs.Output) bool { return o.Name == HVPName })
-	hv := c.Op("Reshape", nil, outs[i], full)
-	return finish(b, g, append(slices.Clone(g.Outputs), graphs.Output{Name: HVPName, Value: hv})...)
+	return finish(c.Builder, g, append(slices.Clone(g.Outputs), graphs.Output{Name: HVPName, Value: hv})...)
 }
 
 // tangent is the state of a sweep that carries K directions through a graph. Element-wise nodes are not followed one by one: a value that is
@@ -77,7 +61,8 @@ type tangent struct {
 func tangents(g *graphs.Graph, k int64) (*graphs.Graph, error) {
 	x := g.Input(X)
 	t := &tangent{roots: map[*Value][]*Value{},
-		forward: &forward{Context: &Context{Builder: graphs.Extend(g)}, dirs: k, first: true, jets: map[*Value]jet{}}}
+		forward: &forward{Context: &Context{Builder: graphs.Extend(g)}, first: true, jets: map[*Value]jet{}}}
+	t.basis = basis{graphs.Static(k), t.Ints(k)}
 	t.jets[x] = jet{v: x, j: t.Input(V, x.Type.DType, append(graphs.Shape{graphs.Static(k)}, x.Shape()...))}
 	for _, n := range g.Nodes {
 		if t.defers(n) {

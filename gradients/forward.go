@@ -215,7 +215,7 @@ func forwardMatMul(f *forward, n *graphs.Node, in []jet) []jet {
 		}
 		return f.product(a.v, y)
 	}
-	if b.j == nil && a.v.Rank() == 2 && b.v.Rank() == 2 && f.seed != nil && a.j == f.seed {
+	if b.j == nil && a.v.Rank() == 2 && b.v.Rank() == 2 && f.isSeed(a.j, b.v) {
 		return []jet{{j: f.seeded(b.v), l: nil}}
 	}
 	ja, jb := f.contracted(a, n, -1), f.contracted(b, n, -2)
@@ -246,6 +246,11 @@ func (f *forward) contractedL(t jet, axis int) *Value {
 	return f.realAlong(t.l, t.v, t.v.Rank()+axis)
 }
 
+// isSeed reports whether j is the unit vectors, and w as long.
+func (f *forward) isSeed(j, w *Value) bool {
+	return f.seed != nil && j == f.seed && w.Shape()[0].Same(f.dim)
+}
+
 // seeded is the product of the unit vectors with a matrix [D, H]: its rows, as [D, 1, H].
 func (f *forward) seeded(w *Value) *Value {
 	return f.unsqueeze(w, 1)
@@ -264,7 +269,7 @@ func forwardGemm(f *forward, n *graphs.Node, in []jet) []jet {
 	if alpha := n.Float("alpha", 1); alpha != 1 {
 		w = f.scale(w, float64(alpha))
 	}
-	if f.seed != nil && a.j == f.seed {
+	if f.isSeed(a.j, w) {
 		return []jet{{j: f.seeded(w)}}
 	}
 	r := jet{j: f.product(f.contracted(a, n, -1), w)}
@@ -369,9 +374,6 @@ func forwardSoftmax(f *forward, n *graphs.Node, in []jet) []jet {
 func forwardView(f *forward, n *graphs.Node, in []jet) []jet {
 	x, y := in[0], n.Out[0]
 	r := jet{}
-	shapeJ := func() *Value {
-		return f.Op("Concat", graphs.Attrs{"axis": int64(0)}, f.Ints(f.dirs), f.shape(y))
-	}
 	if n.Op == "Squeeze" || n.Op == "Unsqueeze" {
 		move := func(t *Value, shift int) *Value {
 			if t == nil {
@@ -385,9 +387,9 @@ func forwardView(f *forward, n *graphs.Node, in []jet) []jet {
 		}
 		return []jet{{j: move(x.j, 1), l: move(x.l, 0)}}
 	}
-	r.j = f.Op("Reshape", nil, f.realJ(x.j, x.v), shapeJ())
+	r.j = f.reshape(f.realJ(x.j, x.v), f.shapeJ(y))
 	if x.l != nil {
-		r.l = f.Op("Reshape", nil, f.Context.real(x.l, x.v), f.shape(y))
+		r.l = f.reshapeLike(f.real(x.l, x.v), y)
 	}
 	return []jet{r}
 }
@@ -410,7 +412,7 @@ func forwardConcat(f *forward, n *graphs.Node, in []jet) []jet {
 	anyL := false
 	for i, t := range in {
 		if t.j == nil {
-			js[i] = f.Op("Expand", nil, f.zerosLike(t.v), f.Op("Concat", graphs.Attrs{"axis": int64(0)}, f.Ints(f.dirs), f.shape(t.v)))
+			js[i] = f.Op("Expand", nil, f.zerosLike(t.v), f.shapeJ(t.v))
 		} else {
 			js[i] = f.realJ(t.j, t.v)
 		}
@@ -418,7 +420,7 @@ func forwardConcat(f *forward, n *graphs.Node, in []jet) []jet {
 			ls[i] = f.zerosLike(t.v)
 			continue
 		}
-		ls[i], anyL = f.Context.real(t.l, t.v), true
+		ls[i], anyL = f.real(t.l, t.v), true
 	}
 	r := jet{j: f.Op("Concat", graphs.Attrs{"axis": int64(a + 1)}, js...)}
 	if anyL {
@@ -427,36 +429,60 @@ func forwardConcat(f *forward, n *graphs.Node, in []jet) []jet {
 	return []jet{r}
 }
 
+// sliceAxes returns the axes of a Slice, whose starts and ends may be known at run time only.
+func sliceAxes(n *graphs.Node) (axes []int, ok bool) {
+	list, ok := n.Input(3).ConstInts()
+	if n.Input(3) == nil {
+		if s := n.In[1].Shape(); len(s) == 1 && s[0].IsStatic() {
+			for i := range int(s[0].Size) {
+				axes = append(axes, i)
+			}
+		}
+		return axes, axes != nil
+	}
+	for _, a := range list {
+		i, err := graphs.Axis(a, n.In[0].Rank())
+		if err != nil {
+			return nil, false
+		}
+		axes = append(axes, i)
+	}
+	return axes, ok
+}
+
 func forwardSlice(f *forward, n *graphs.Node, in []jet) []jet {
-	ranges, ok, err := graphs.SliceSpec(n)
-	if err != nil || !ok {
+	axes, ok := sliceAxes(n)
+	if !ok {
 		return nil
 	}
 	cut := func(t *Value, shift int) *Value {
-		var starts, ends, axes, steps []int64
-		for _, r := range ranges {
-			starts, ends, axes, steps = append(starts, r.Start), append(ends, r.End), append(axes, int64(r.Axis+shift)), append(steps, r.Step)
-		}
-		return f.Op("Slice", nil, t, f.Ints(starts...), f.Ints(ends...), f.Ints(axes...), f.Ints(steps...))
+		return f.Op("Slice", nil, t, n.In[1], n.In[2], f.Ints(shifted(axes, shift)...), n.Input(4))
 	}
 	r := jet{j: cut(f.realJ(in[0].j, in[0].v), 1)}
 	if in[0].l != nil {
-		r.l = cut(f.Context.real(in[0].l, in[0].v), 0)
+		r.l = cut(f.real(in[0].l, in[0].v), 0)
 	}
 	return []jet{r}
 }
 
 func forwardSplit(f *forward, n *graphs.Node, in []jet) []jet {
-	sizes, axis, ok, err := graphs.SplitSizes(n)
-	if err != nil || !ok {
+	list, axis, ok, err := graphs.SplitSizes(n)
+	if err != nil || !ok && n.Input(1) == nil {
 		return nil
 	}
+	sizes := n.Input(1)
+	if sizes == nil {
+		sizes = f.Ints(list...)
+	}
+	parts := func(t *Value, axis int) []*Value {
+		return f.Ops("Split", len(n.Out), graphs.Attrs{"axis": int64(axis)}, t, sizes)
+	}
 	out := make([]jet, len(n.Out))
-	for i, j := range f.Ops("Split", len(n.Out), graphs.Attrs{"axis": int64(axis + 1)}, f.realJ(in[0].j, in[0].v), f.Ints(sizes...)) {
+	for i, j := range parts(f.realJ(in[0].j, in[0].v), axis+1) {
 		out[i].j = j
 	}
 	if in[0].l != nil {
-		for i, l := range f.Ops("Split", len(n.Out), graphs.Attrs{"axis": int64(axis)}, f.Context.real(in[0].l, in[0].v), f.Ints(sizes...)) {
+		for i, l := range parts(f.real(in[0].l, in[0].v), axis) {
 			out[i].l = l
 		}
 	}
@@ -470,7 +496,7 @@ func forwardGather(f *forward, n *graphs.Node, in []jet) []jet {
 	}
 	r := jet{j: f.Op("Gather", graphs.Attrs{"axis": int64(a + 1)}, f.realJ(in[0].j, in[0].v), n.In[1])}
 	if in[0].l != nil {
-		r.l = f.Op("Gather", graphs.Attrs{"axis": int64(a)}, f.Context.real(in[0].l, in[0].v), n.In[1])
+		r.l = f.Op("Gather", graphs.Attrs{"axis": int64(a)}, f.real(in[0].l, in[0].v), n.In[1])
 	}
 	return []jet{r}
 }
@@ -498,18 +524,17 @@ func forwardPerRow(f *forward, n *graphs.Node, in []jet) []jet {
 		attrs["axes"], rest[2] = behind, f.Op("Slice", nil, rest[2], f.Ints(1), f.Ints(int64(x.v.Rank())))
 	}
 	apply := func(t *Value) *Value { return f.Op(n.Op, attrs, append([]*Value{t}, rest...)...) }
-	item := x.v.Shape()[1:]
-	if !item.IsStatic() || !y.Shape()[1:].IsStatic() {
-		return nil
-	}
 	j := x.j
-	if !j.Shape()[2:].Same(item) {
+	if !j.Shape()[2:].Same(x.v.Shape()[1:]) {
 		j = f.realJ(j, x.v)
 	}
-	rows := apply(f.Op("Reshape", nil, j, f.Ints(append([]int64{-1}, item.Ints()...)...)))
-	r := jet{j: f.Op("Reshape", nil, rows, f.Ints(append([]int64{f.dirs, -1}, y.Shape()[1:].Ints()...)...))}
+	item := func(v *Value, front ...*Value) *Value {
+		return f.Op("Concat", graphs.Attrs{"axis": int64(0)}, append(front, f.Ints(-1), f.extents(v, 1, v.Rank()))...)
+	}
+	rows := apply(f.Op("Reshape", nil, j, item(x.v)))
+	r := jet{j: f.Op("Reshape", nil, rows, item(y, f.extent))}
 	if x.l != nil {
-		axes := make([]int, len(item))
+		axes := make([]int, x.v.Rank()-1)
 		for i := range axes {
 			axes[i] = i + 1
 		}

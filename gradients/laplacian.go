@@ -27,7 +27,7 @@ var forwardRules = map[string]forwardRule{}
 // forward is the state of one forward sweep.
 type forward struct {
 	*Context
-	dirs  int64  // D
+	basis        // of the directions
 	seed  *Value // J of x where that is the unit vectors
 	first bool   // first derivatives are enough
 	jets  map[*Value]jet
@@ -38,6 +38,10 @@ var errNoForward = errors.New("no forward rule")
 
 // addLaplacian adds the outputs laplacian and, from the energy's own J, gradient.
 func addLaplacian(g *graphs.Graph) (*graphs.Graph, error) {
+	g, err := namedExtents(g)
+	if err != nil {
+		return nil, err
+	}
 	d, err := forwardLaplacian(g)
 	if errors.Is(err, errNoForward) {
 		return laplacianByHVP(g)
@@ -47,12 +51,9 @@ func addLaplacian(g *graphs.Graph) (*graphs.Graph, error) {
 
 func forwardLaplacian(g *graphs.Graph) (*graphs.Graph, error) {
 	energy, x := g.Output(EnergyName), g.Input(X)
-	dim, err := itemSize(x)
-	if err != nil {
-		return nil, err
-	}
-	f := &forward{Context: &Context{Builder: graphs.Extend(g)}, dirs: dim, jets: map[*Value]jet{}}
-	f.seed = f.directions(x, dim)
+	f := &forward{Context: &Context{Builder: graphs.Extend(g)}, jets: map[*Value]jet{}}
+	f.basis = f.basisOf(x)
+	f.seed = f.unitVectors(x, f.basis)
 	f.jets[x] = jet{v: x, j: f.seed}
 	for _, n := range g.Nodes {
 		if err := f.node(n); err != nil {
@@ -67,40 +68,46 @@ func forwardLaplacian(g *graphs.Graph) (*graphs.Graph, error) {
 	if grad == nil {
 		grad = f.zerosLike(x)
 	} else {
-		grad = f.transpose(f.real(grad, &Value{Type: graphs.Type{Shape: append(graphs.Shape{graphs.Static(dim)}, energy.Shape()...)}}, energy), 1, 0)
-		grad = f.reshapeLike(grad, x)
+		grad = f.reshapeLike(f.transpose(f.realJ(grad, energy), 1, 0), x)
 	}
 	return finish(f.Builder, g, graphs.Output{Name: EnergyName, Value: energy}, graphs.Output{Name: GradientName, Value: grad},
-		graphs.Output{Name: LaplacianName, Value: f.Context.real(lap, energy)})
+		graphs.Output{Name: LaplacianName, Value: f.real(lap, energy)})
 }
 
-// real expands j, whose full shape is [D, shape of v].
-func (f *forward) real(j, full, v *Value) *Value {
-	if j.Shape().Same(full.Shape()) {
-		return j
-	}
-	return f.Op("Expand", nil, j, f.Op("Concat", graphs.Attrs{"axis": int64(0)}, f.Ints(f.dirs), f.shape(v)))
+// shapeJ is [D, shape of v] as an integer vector.
+func (f *forward) shapeJ(v *Value) *Value {
+	return f.Op("Concat", graphs.Attrs{"axis": int64(0)}, f.extent, f.shape(v))
 }
 
 // realJ expands j to [D, shape of v].
 func (f *forward) realJ(j, v *Value) *Value {
-	return f.real(j, &Value{Type: graphs.Type{Shape: append(graphs.Shape{graphs.Static(f.dirs)}, v.Shape()...)}}, v)
-}
-
-func itemSize(x *Value) (int64, error) {
-	size := x.Shape()[1:].Size()
-	if !size.IsStatic() {
-		return 0, fmt.Errorf("gradients: a Laplacian needs the item's extents; x is %v", x.Shape())
+	if j.Shape().Same(append(graphs.Shape{f.dim}, v.Shape()...)) {
+		return j
 	}
-	return size.Size, nil
+	return f.Op("Expand", nil, j, f.shapeJ(v))
 }
 
-// directions is the unit vectors as [D, 1, item…].
-func (c *Context) directions(x *Value, dim int64) *Value {
-	one, _ := graphs.FromFloat64s(x.Type.DType, []float64{0}, 1)
-	square := c.Op("ConstantOfShape", graphs.Attrs{"value": one}, c.Ints(dim, dim))
-	eye := c.Op("EyeLike", nil, square)
-	return c.Op("Reshape", nil, eye, c.Ints(append([]int64{dim, 1}, x.Shape()[1:].Ints()...)...))
+// basis is how many directions there are: D, known at run time only where extents of the item are open.
+type basis struct {
+	dim    graphs.Dim
+	extent *Value // [D], an integer vector
+}
+
+// basisOf is that of the unit vectors: D is the product of the item's extents.
+func (c *Context) basisOf(x *Value) basis {
+	d := x.Shape()[1:].Size()
+	if d.IsStatic() {
+		return basis{d, c.Ints(d.Size)}
+	}
+	return basis{d, c.Op("ReduceProd", nil, c.extents(x, 1, x.Rank()), c.Ints(0))}
+}
+
+// unitVectors is [D, 1, item…].
+func (c *Context) unitVectors(x *Value, d basis) *Value {
+	zero, _ := graphs.FromFloat64s(x.Type.DType, []float64{0}, 1)
+	join := graphs.Attrs{"axis": int64(0)}
+	square := c.Op("ConstantOfShape", graphs.Attrs{"value": zero}, c.Op("Concat", join, d.extent, d.extent))
+	return c.reshape(c.Op("EyeLike", nil, square), c.Op("Concat", join, d.extent, c.Ints(1), c.extents(x, 1, x.Rank())))
 }
 
 func (f *forward) node(n *graphs.Node) error {
@@ -140,15 +147,12 @@ func laplacianByHVP(g *graphs.Graph) (*graphs.Graph, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, x := h.Context, h.x
-	axes := make([]int, x.Rank()-1)
-	for i := range axes {
-		axes[i] = i + 1
+	axes := []int{0}
+	for i := 2; i < h.rows.Rank(); i++ {
+		axes = append(axes, i)
 	}
-	diagonal := c.reduceSum(c.mul(h.rows, h.vectors), axes, false)
-	byDirection := c.Op("Reshape", nil, diagonal, c.Ints(h.dim, -1))
-	lap := c.reduceSum(byDirection, []int{0}, false)
-	return finish(c.Builder, h.g, append(slices.Clone(h.g.Outputs), graphs.Output{Name: LaplacianName, Value: lap})...)
+	lap := h.reduceSum(h.mul(h.rows, h.unit), axes, false)
+	return finish(h.Builder, h.g, append(slices.Clone(h.g.Outputs), graphs.Output{Name: LaplacianName, Value: lap})...)
 }
 
 // Hessian returns the graph of ∇²ₓE as [N, D, D] over flattened items.
@@ -157,72 +161,85 @@ func Hessian(e *graphs.Graph) (*graphs.Graph, error) {
 	if err != nil {
 		return nil, err
 	}
+	if g, err = namedExtents(g); err != nil {
+		return nil, err
+	}
 	h, err := hessianRows(g)
 	if err != nil {
 		return nil, err
 	}
-	c := h.Context
-	byDirection := c.Op("Reshape", nil, h.rows, c.Ints(h.dim, -1, h.dim))
-	hess := c.transpose(byDirection, 1, 0, 2)
-	return finish(c.Builder, h.g, graphs.Output{Name: HessianName, Value: hess})
+	batch := h.extents(h.rows, 1, 2)
+	byDirection := h.reshape(h.rows, h.Op("Concat", graphs.Attrs{"axis": int64(0)}, h.extent, batch, h.extent))
+	hess := h.transpose(byDirection, 1, 0, 2)
+	return finish(h.Builder, h.g, graphs.Output{Name: HessianName, Value: hess})
 }
 
 // allRows is ∇²E·e_d for every direction d and every row of the batch.
 type allRows struct {
 	*Context
-	g       *graphs.Graph // with energy and gradient
-	x       *Value
-	dim     int64
-	vectors *Value // [D·N, item…], direction-major
-	rows    *Value // [D·N, item…]
+	basis
+	g    *graphs.Graph // with energy and gradient
+	unit *Value        // [D, 1, item…]
+	rows *Value        // [D, N, item…]
 }
 
 func hessianRows(g *graphs.Graph) (*allRows, error) {
+	g, err := addGradient(g)
+	if err != nil {
+		return nil, err
+	}
 	x := g.Input(X)
-	dim, err := itemSize(x)
-	if err != nil {
-		return nil, err
-	}
-	g, err = addGradient(g)
-	if err != nil {
-		return nil, err
-	}
+	c := &Context{Builder: graphs.Extend(g), node: &graphs.Node{Op: "Hessian"}}
+	h := &allRows{Context: c, basis: c.basisOf(x), g: g}
+	h.unit = c.unitVectors(x, h.basis)
+	each := c.Op("Expand", nil, h.unit, c.Op("Concat", graphs.Attrs{"axis": int64(0)}, h.extent, c.shape(x)))
+	h.rows, err = c.hvpAlong(g, each, h.basis)
+	return h, err
+}
+
+// hvpAlong is ∇²E·v for v [K, N, item…], of a graph g with energy and gradient: the Hessian-vector graph on K copies of the batch.
+func (c *Context) hvpAlong(g *graphs.Graph, v *Value, k basis) (*Value, error) {
 	withHVP, err := addHVP(g)
 	if err != nil {
 		return nil, err
 	}
-	b := graphs.Extend(g)
-	c := &Context{Builder: b, node: &graphs.Node{Op: "Hessian"}}
-	full := c.Op("Concat", graphs.Attrs{"axis": int64(0)}, c.Ints(dim), c.shape(x))
-	flat := c.Ints(append([]int64{-1}, x.Shape()[1:].Ints()...)...)
-	each := c.Op("Expand", nil, c.directions(x, dim), full)
-	vectors := c.Op("Reshape", nil, each, flat)
-	if x.Shape()[0].IsStatic() {
-		hv, err := oneByOne(c, x, withHVP, each)
-		if err != nil {
-			return nil, err
-		}
-		return &allRows{c, g, x, dim, vectors, c.Op("Reshape", nil, hv, flat)}, c.Err()
+	x, hvp := g.Input(X), *withHVP
+	hvp.Outputs = []graphs.Output{{Name: HVPName, Value: withHVP.Output(HVPName)}}
+	if x.Shape()[0].IsStatic() && !k.dim.Is(1) {
+		return c.oneByOne(&hvp, x, v)
 	}
-	copies := c.Op("Reshape", nil, c.Op("Expand", nil, x, full), flat)
-	outs := b.Splice(withHVP, map[*Value]*Value{x: copies, withHVP.Input(V): vectors})
-	for i, o := range withHVP.Outputs {
-		if o.Name == HVPName {
-			return &allRows{c, g, x, dim, vectors, outs[i]}, b.Err()
-		}
-	}
-	return nil, b.Err()
+	full := c.Op("Concat", graphs.Attrs{"axis": int64(0)}, k.extent, c.shape(x))
+	rows := c.Op("Concat", graphs.Attrs{"axis": int64(0)}, c.Ints(-1), c.extents(x, 1, x.Rank()))
+	hv := c.Splice(&hvp, map[*Value]*Value{
+		x:            c.Op("Reshape", nil, c.Op("Expand", nil, x, full), rows),
+		hvp.Input(V): c.Op("Reshape", nil, v, rows),
+	})[0]
+	return c.reshape(hv, full), c.Err()
 }
 
-// oneByOne is ∇²E·v for v [K, N, D…], a direction after the other: a graph with a batch size of its own cannot run on K copies of it.
-func oneByOne(c *Context, x *Value, withHVP *graphs.Graph, v *Value) (*Value, error) {
+// oneByOne takes a direction after the other: a graph with a batch size of its own cannot run on K copies of it.
+func (c *Context) oneByOne(hvp *graphs.Graph, x, v *Value) (*Value, error) {
 	b := graphs.NewBuilder("direction")
 	d := b.Input("direction", x.Type.DType, x.Shape())
-	hvp := &graphs.Graph{Nodes: withHVP.Nodes, Outputs: []graphs.Output{{Name: HVPName, Value: withHVP.Output(HVPName)}}}
-	row := b.Splice(hvp, map[*Value]*Value{withHVP.Input(X): x, withHVP.Input(V): d})[0]
+	row := b.Splice(hvp, map[*Value]*Value{hvp.Input(V): d})[0]
 	body, err := b.Graph(graphs.Output{Name: "row", Value: row})
 	if err != nil {
 		return nil, err
 	}
 	return c.Op("Scan", graphs.Attrs{"body": body, "num_scan_inputs": int64(1)}, v), c.Err()
+}
+
+// namedExtents gives the extents of x that are open and have no name one each, so that equal ones are known to be equal.
+func namedExtents(g *graphs.Graph) (*graphs.Graph, error) {
+	x := g.Input(X)
+	if x == nil || !slices.Contains(x.Shape(), graphs.UnknownDim) {
+		return g, nil
+	}
+	shape := slices.Clone(x.Shape())
+	for i, d := range shape {
+		if d == graphs.UnknownDim {
+			shape[i] = graphs.Symbol(fmt.Sprint(X, ".", i))
+		}
+	}
+	return graphs.Reshaped(g, map[*Value]graphs.Shape{x: shape})
 }

@@ -294,7 +294,7 @@ func inferReduce(n *Node) error {
 		}
 		return set(n, x.Type.DType, nil)
 	}
-	if n.Op == "ReduceProd" && len(axes) == 1 && x.Ints != nil && !keep {
+	if n.Op == "ReduceProd" && len(axes) == 1 && x.Ints != nil {
 		p := Static(1)
 		for _, d := range x.Ints {
 			p = p.Times(d)

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/onnx-ebm/onnx-ebm/graphs"
+	"github.com/onnx-ebm/onnx-ebm/runtime"
 )
 
 func TestDerivedFiles(t *testing.T) {
@@ -216,4 +217,107 @@ func TestReferenceModels(t *testing.T) {
 		})
 	}
 	require.Positive(t, tried)
+}
+
+// Files derived of an energy of images of any size, and of one of sequences of any length, give at every size what eval gives there, and the
+// second differences of the energy.
+func TestDerivedFilesOfOpenExtents(t *testing.T) {
+	needRuntime(t)
+	rt, err := runtime.Open(runtime.Options{})
+	require.NoError(t, err)
+	dir := t.TempDir()
+	param := func(b *graphs.Builder, name string, dims ...int64) *graphs.Value {
+		w := normals(name, int(graphs.ShapeOf(dims...).Size().Size))
+		for i := range w {
+			w[i] /= 2
+		}
+		return b.Param(name, graphs.NewTensor(w, dims...))
+	}
+	total := func(b *graphs.Builder, y *graphs.Value, axes ...int64) []graphs.Output {
+		e := b.Op("ReduceSum", graphs.Attrs{"keepdims": int64(0)}, b.Op("Sin", nil, y), b.Ints(axes...))
+		return []graphs.Output{{Name: "energy", Value: e}}
+	}
+	images := writeBuilt(t, filepath.Join(dir, "images.onnx"), func(b *graphs.Builder) []graphs.Output {
+		x := b.Input("x", graphs.Float32, graphs.Shape{graphs.Symbol("N"), graphs.Static(1), graphs.Symbol("H"), graphs.Symbol("W")})
+		y := b.Op("Tanh", nil, b.Op("Conv", graphs.Attrs{"pads": []int64{1, 1, 1, 1}}, x, param(b, "first", 3, 1, 3, 3), param(b, "bias", 3)))
+		return total(b, b.Op("Conv", graphs.Attrs{"strides": []int64{2, 2}}, y, param(b, "second", 2, 3, 2, 2)), 1, 2, 3)
+	})
+	sequences := writeBuilt(t, filepath.Join(dir, "sequences.onnx"), func(b *graphs.Builder) []graphs.Output {
+		x := b.Input("x", graphs.Float32, graphs.Shape{graphs.Symbol("N"), graphs.Symbol("T"), graphs.Static(2)})
+		steps := b.Op("Transpose", graphs.Attrs{"perm": []int64{1, 0, 2}}, x)
+		y := b.Op("GRU", graphs.Attrs{"hidden_size": int64(3)}, steps, param(b, "w", 1, 9, 2), param(b, "r", 1, 9, 3))
+		return total(b, y, 0, 1, 3)
+	})
+	const n = 2
+	for _, c := range []struct {
+		model string
+		items [][]int64
+	}{{images, [][]int64{{1, 3, 4}, {1, 4, 2}}}, {sequences, [][]int64{{1, 2}, {5, 2}}}} {
+		energy, _, err := graphs.ReadFile(c.model)
+		require.NoError(t, err)
+		for _, what := range []string{"laplacian", "hessian"} {
+			path := filepath.Join(dir, what+".onnx")
+			succeed(t, "derive", c.model, "--what", what, "-o", path)
+			raw, err := os.ReadFile(path)
+			require.NoError(t, err)
+			for _, item := range c.items {
+				d := graphs.ShapeOf(item...).Size().Size
+				result := map[string][]int64{"laplacian": nil, "hessian": {d, d}}[what]
+				p, err := rt.Compile(runtime.Model{Name: what, Bytes: raw, Inputs: []runtime.Port{{Name: "x", Item: item}}, Outputs: []runtime.Port{{Name: what, Item: result}}})
+				require.NoError(t, err)
+				b, err := p.Bind(n, runtime.BindOptions{})
+				require.NoError(t, err)
+				x := normals(fmt.Sprint(item), n*int(d))
+				copy(b.In("x"), x)
+				require.NoError(t, b.Run(t.Context()))
+				hess := secondDifferences(t, energy, graphs.Floats(append([]int{n}, ints(item)...), float64s(x)))
+				if what == "hessian" {
+					requireClose(t, hess, b.Out(what), 2e-5)
+				} else {
+					lap := filepath.Join(dir, "lap.npy")
+					in := writeArray(t, filepath.Join(dir, "x.npy"), x, append([]int{n}, ints(item)...)...)
+					succeed(t, "eval", c.model, "--in", in, "--laplacian", lap)
+					trace := make([]float64, n)
+					for i := range hess {
+						if row := int64(i) / d; row%d == int64(i)%d {
+							trace[row/d] += hess[i]
+						}
+					}
+					requireClose(t, trace, b.Out(what), 2e-5)
+					requireClose(t, trace, readArray(t, lap, n), 2e-5)
+				}
+				require.NoError(t, b.Close())
+				require.NoError(t, p.Close())
+			}
+		}
+	}
+}
+
+// secondDifferences is the Hessian [N, D, D] of an energy graph, evaluated in float64.
+func secondDifferences(t *testing.T, energy *graphs.Graph, x *graphs.Array) []float64 {
+	t.Helper()
+	n := x.Dims[0]
+	d := len(x.F) / n
+	const h = 1e-4
+	moved := func(i, j int, si, sj float64) []float64 {
+		y := *x
+		y.F = append([]float64{}, x.F...)
+		for row := range n {
+			y.F[row*d+i] += si * h
+			y.F[row*d+j] += sj * h
+		}
+		out, err := graphs.Evaluate(energy, map[string]*graphs.Array{"x": &y})
+		require.NoError(t, err)
+		return out["energy"].F
+	}
+	hess := make([]float64, n*d*d)
+	for i := range d {
+		for j := range d {
+			a, b, c, e := moved(i, j, 1, 1), moved(i, j, 1, -1), moved(i, j, -1, 1), moved(i, j, -1, -1)
+			for row := range n {
+				hess[(row*d+i)*d+j] = (a[row] - b[row] - c[row] + e[row]) / (4 * h * h)
+			}
+		}
+	}
+	return hess
 }
