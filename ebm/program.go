@@ -125,7 +125,7 @@ func (e *Energy) program(d derivation) (*program, error) {
 func (e *Energy) finished(d derivation) (*graphs.Graph, error) {
 	g, err := e.derive(d)
 	if err == nil {
-		g, err = gradients.Finalize(g, maxOpset)
+		g, err = gradients.Lower(g, maxOpset)
 	}
 	if err == nil && !e.readsParams() {
 		g, err = graphs.Freeze(g)
@@ -142,7 +142,7 @@ func (e *Energy) readsParams() bool { return e.options.Trainable || e.large }
 // compile builds a graph whose inputs and outputs with the batch axis in front are rows; parameters are constants or, in a trainable or large
 // energy, inputs that alias the store; other outputs are sums over the rows. cost is the operations of a row.
 func (e *Energy) compile(name string, g *graphs.Graph, cost float64) (*program, error) {
-	g, err := e.fused(g)
+	g, err := e.fast(g)
 	if err != nil {
 		return nil, err
 	}
@@ -188,12 +188,15 @@ func (e *Energy) compile(name string, g *graphs.Graph, cost float64) (*program, 
 
 func (e *Energy) fuses() bool { return e.rt != nil && !e.options.Unfused && e.rt.Elementwise() }
 
-// fused is the graph with the runtime's own op for element-wise nodes, where that is known.
-func (e *Energy) fused(g *graphs.Graph) (*graphs.Graph, error) {
-	if !e.fuses() {
-		return g, nil
+// fast is the graph with the runtime's own op for element-wise nodes, where that is known.
+func (e *Energy) fast(g *graphs.Graph) (*graphs.Graph, error) {
+	var err error
+	if e.fuses() {
+		g, err = graphs.FuseElementwise(g, !e.readsParams())
 	}
-	g, err := graphs.FuseElementwise(g, !e.readsParams())
+	if err == nil {
+		g, err = gradients.FastSums(g)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("ebm: %w", err)
 	}

@@ -26,7 +26,7 @@ type Linear struct {
 }
 
 // Linearize splits the program f and its VJP with respect to wrt (parameters or inputs of f) for cotangents of the named outputs.
-// Ops newer than maxOpset are decomposed in both.
+// Ops newer than maxOpset are decomposed in both; FastSums is left to the caller.
 //
 // With Keep, residuals are the float values with f's batch axis, in front or behind directions, that the pullback needs; what is derived from parameters alone, views
 // and masks are computed again, since they cost less than their traffic.
@@ -44,7 +44,7 @@ func Linearize(f *graphs.Graph, outs []string, wrt []*Value, p Policy, maxOpset 
 	if err != nil {
 		return nil, err
 	}
-	if joint, err = Finalize(joint, maxOpset); err != nil {
+	if joint, err = Lower(joint, maxOpset); err != nil {
 		return nil, err
 	}
 	forward, pullback := *joint, *joint
@@ -60,6 +60,15 @@ func Linearize(f *graphs.Graph, outs []string, wrt []*Value, p Policy, maxOpset 
 
 // Finalize simplifies a graph, decomposes ops newer than maxOpset and those that the CPU computes slowly, and simplifies what came of it.
 func Finalize(g *graphs.Graph, maxOpset int64) (*graphs.Graph, error) {
+	g, err := Lower(g, maxOpset)
+	if err != nil {
+		return nil, err
+	}
+	return FastSums(g)
+}
+
+// Lower is Finalize without FastSums.
+func Lower(g *graphs.Graph, maxOpset int64) (*graphs.Graph, error) {
 	g, err := graphs.Simplify(g)
 	if err != nil {
 		return nil, err
@@ -68,9 +77,6 @@ func Finalize(g *graphs.Graph, maxOpset int64) (*graphs.Graph, error) {
 		return nil, err
 	}
 	if g, err = graphs.LowerNorms(g); err != nil {
-		return nil, err
-	}
-	if g, err = graphs.RewriteOps(g, map[string]graphs.Rewrite{"ReduceSum": leadingSum}); err != nil {
 		return nil, err
 	}
 	if g, err = graphs.Simplify(g); err != nil {

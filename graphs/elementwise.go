@@ -11,7 +11,7 @@ import (
 const ElementwiseDomain = "onnx-ebm"
 
 // FuseElementwise puts connected element-wise nodes of float32 values and one shape into nodes of the op Elementwise, with the sums over
-// trailing or leading axes at their ends. The result runs where that op is known and nowhere else. constant says that parameters are
+// neighbouring axes at their ends. The result runs where that op is known and nowhere else. constant says that parameters are
 // constants there: what depends on nothing else is left to the runtime's constant folding.
 //
 // Each node has a level, the number of other nodes' stages before it; levels grow along every path that leaves the nodes of one shape, so
@@ -37,12 +37,11 @@ type unit struct {
 
 func (u *unit) fusable() bool { return u.shape != nil }
 
-// reduction is a sum over axes at one end, and the node that drops the axes that it keeps.
+// reduction is a sum over neighbouring axes, and the node that drops those that it keeps.
 type reduction struct {
-	op      string // Rows or Columns
-	axes    int
-	keep    bool
-	squeeze *Node
+	axis, axes int
+	keep       bool
+	squeeze    *Node
 }
 
 type fuser struct {
@@ -173,13 +172,13 @@ func (f *fuser) operands(n *Node, list []*Value) ([]*Value, bool) {
 	return list, true
 }
 
-// spreads reports whether v has the whole shape, or 1 in front and behind.
+// spreads reports whether v has the whole shape, or 1 in front and behind, or its first and last axes with 1 between.
 func spreads(v, whole Shape) bool {
 	if v == nil || len(v) > len(whole) {
 		return false
 	}
 	lead := len(whole) - len(v)
-	first, last := len(v), -1
+	first, last, gaps := -1, -1, 0
 	for i, d := range v {
 		if d.Is(1) {
 			continue
@@ -187,45 +186,43 @@ func spreads(v, whole Shape) bool {
 		if !d.Same(whole[lead+i]) {
 			return false
 		}
-		first, last = min(first, i), i
-	}
-	for i := first; i <= last; i++ {
-		if !v[i].Same(whole[lead+i]) {
-			return false
+		if first < 0 {
+			first = i
+		} else if !ones(whole[lead+last+1 : lead+i]) {
+			gaps++
 		}
+		last = i
 	}
-	return true
+	return gaps == 0 || gaps == 1 && ones(whole[:lead+first]) && ones(whole[lead+last+1:])
 }
 
-// reductionOf reads a reduction over axes at one end.
+func ones(s Shape) bool { return !slices.ContainsFunc(s, func(d Dim) bool { return !d.Is(1) }) }
+
+// reductionOf reads a reduction over neighbouring axes.
 func reductionOf(n *Node) *reduction {
 	if n.Op != "ReduceSum" || n.In[0].Rank() < 1 || n.Input(1) == nil {
 		return nil
 	}
 	axes, ok := n.In[1].ConstInts()
-	rank := n.In[0].Rank()
 	if !ok || len(axes) == 0 {
 		return nil
 	}
-	reduced := make([]bool, rank)
-	for _, a := range axes {
-		if a < 0 {
-			a += int64(rank)
+	axes = slices.Clone(axes)
+	for i := range axes {
+		if axes[i] < 0 {
+			axes[i] += int64(n.In[0].Rank())
 		}
-		if a < 0 || a >= int64(rank) || reduced[a] {
+	}
+	slices.Sort(axes)
+	for i, a := range axes {
+		if a != axes[0]+int64(i) {
 			return nil
 		}
-		reduced[a] = true
 	}
-	s := &reduction{op: "Rows", axes: len(axes), keep: n.Int("keepdims", 1) != 0}
-	at := rank - len(axes)
-	if reduced[0] && at > 0 {
-		s.op, at = "Columns", 0
-	}
-	if slices.Contains(reduced[at:at+len(axes)], false) {
+	if axes[0] < 0 || axes[len(axes)-1] >= int64(n.In[0].Rank()) {
 		return nil
 	}
-	return s
+	return &reduction{axis: int(axes[0]), axes: len(axes), keep: n.Int("keepdims", 1) != 0}
 }
 
 // absorbSqueeze lets a sum drop the axes that its only user drops.
@@ -244,7 +241,7 @@ func (f *fuser) absorbSqueeze(u *unit) {
 		if a < 0 {
 			a += int64(rank)
 		}
-		if u.sum.op == "Columns" && a >= int64(u.sum.axes) || u.sum.op == "Rows" && a < int64(rank-u.sum.axes) {
+		if a < int64(u.sum.axis) || a >= int64(u.sum.axis+u.sum.axes) {
 			return
 		}
 	}
@@ -542,7 +539,7 @@ func newComposer(f *fuser, g *group) *composer {
 			if u.sum.keep {
 				keep = 1
 			}
-			p.code = append(p.code, fmt.Sprintf("%s %s %d %d", u.sum.op, p.text[u.n.In[0]], u.sum.axes, keep))
+			p.code = append(p.code, fmt.Sprintf("Sum %s %d %d %d", p.text[u.n.In[0]], u.sum.axis, u.sum.axes, keep))
 			if u.sum.squeeze != nil {
 				v = u.sum.squeeze.Out[0]
 			}

@@ -48,7 +48,7 @@ graph fused(x float32[N,4])
   v = param float32[1,8]
   %0 = Gemm(x, w, b) {transB=1} : float32[N,8]
   %1 = Mul(v, 0.5) : float32[1,8]
-  %2, %3, %4, %5 = onnx-ebm::Elementwise(%0, v, %1) {constants=[1 2], program=Sigmoid a0; Mul a0 t0; Sub c0 t0; Mul t1 t2; Add t0 t3; Mul t1 a1; Mul a2 t4; Mul t6 c1; Out t1; Rows t5 1 0; Out t7; Columns t7 1 0} : float32[N,8], float32[N], float32[N,8], float32[8]
+  %2, %3, %4, %5 = onnx-ebm::Elementwise(%0, v, %1) {constants=[1 2], program=Sigmoid a0; Mul a0 t0; Sub c0 t0; Mul t1 t2; Add t0 t3; Mul t1 a1; Mul a2 t4; Mul t6 c1; Out t1; Sum t5 1 1 0; Out t7; Sum t7 0 1 0} : float32[N,8], float32[N], float32[N,8], float32[8]
   %6 = Gemm(%4, w) : float32[N,4]
   %7 = onnx-ebm::Elementwise(%6, x) {constants=[0.1 0], program=Mul a0 c0; Greater a1 c1; Where t1 a0 t0; Out t2} : float32[N,4]
   %8 = Transpose(x) {perm=[1 0]} : float32[4,N]
@@ -108,15 +108,13 @@ func interpret(n *Node, in []*Array) ([]*Array, error) {
 		case "Out":
 			outs = append(outs, args[0])
 			continue
-		case "Rows", "Columns":
-			k, _ := strconv.Atoi(f[2])
-			keep, _ := strconv.ParseInt(f[3], 10, 64)
+		case "Sum":
+			at, _ := strconv.ParseInt(f[2], 10, 64)
+			k, _ := strconv.Atoi(f[3])
+			keep, _ := strconv.ParseInt(f[4], 10, 64)
 			axes := &Array{DType: Int64, Dims: []int{k}}
 			for i := range k {
-				if f[0] == "Rows" {
-					i += len(whole) - k
-				}
-				axes.I = append(axes.I, int64(i))
+				axes.I = append(axes.I, at+int64(i))
 			}
 			if r, err = run("ReduceSum", Attrs{"keepdims": keep}, args[0], axes); err != nil {
 				return nil, err

@@ -16,7 +16,7 @@ enum {
 
 enum { NONE = 0xffff };
 
-typedef enum { WHOLE, ROWS, COLUMNS } output_kind;
+typedef enum { WHOLE, SUM } output_kind;
 
 typedef struct {
   uint16_t op, result, slot, from[3];
@@ -25,7 +25,8 @@ typedef struct {
 typedef struct {
   output_kind kind;
   uint16_t from;
-  int axes, keep;
+  size_t axis, axes; // those summed
+  int keep;
 } output;
 
 // program is a kernel of the op. Operands are numbered: inputs, constants, results.
@@ -139,14 +140,15 @@ static void read_output(reader *r, program *p, output_kind kind, size_t declared
     return;
   }
   output *o = &p->out[p->outputs];
-  *o = (output){kind, read_result(r, p), 0, 0};
+  *o = (output){kind, read_result(r, p), 0, 0, 0};
   if (r->error) return;
   if (kind == WHOLE) {
     uint16_t *whole = &p->whole[o->from - p->inputs - p->constants];
     if (*whole != NONE) r->error = "a result is two outputs";
     *whole = (uint16_t)p->outputs;
   } else {
-    o->axes = number(r, MAX_RANK);
+    o->axis = (size_t)number(r, MAX_RANK);
+    o->axes = r->error ? 0 : (size_t)number(r, MAX_RANK);
     o->keep = r->error ? 0 : number(r, 2);
   }
   p->outputs++;
@@ -155,8 +157,7 @@ static void read_output(reader *r, program *p, output_kind kind, size_t declared
 static void read_instruction(reader *r, program *p, size_t declared) {
   spaces(r);
   if (word(r, "Out")) return read_output(r, p, WHOLE, declared);
-  if (word(r, "Rows")) return read_output(r, p, ROWS, declared);
-  if (word(r, "Columns")) return read_output(r, p, COLUMNS, declared);
+  if (word(r, "Sum")) return read_output(r, p, SUM, declared);
   for (int op = 0; op < ELEMENTWISE_COUNT; op++) {
     if (!word(r, ops[op].name)) continue;
     instruction *in = &p->code[p->results];
@@ -284,11 +285,12 @@ static void *create(const void *op, const void *unused, const void *info, void *
 
 // ---- running it
 
-// input is a tensor: element e of the whole is data[e % period / inner].
+// input is a tensor: element e of the whole is data[e % period / inner], where data
+// goes on by period with every outer elements.
 typedef struct {
   const float *data;
   const int64_t *dims;
-  size_t rank, inner, period;
+  size_t rank, inner, period, outer;
   float *slot; // a register of its own, for what has to be spread or padded
   int spread;  // the register holds what every block needs
 } input;
@@ -333,21 +335,33 @@ static const char *broadcast(const program *p, const input *in, shape *whole) {
   return NULL;
 }
 
+// elements is the number of elements of the axes from .. to − 1.
+static size_t elements(const shape *s, size_t from, size_t to) {
+  size_t n = 1;
+  for (size_t d = from; d < to; d++) n *= (size_t)s->dims[d];
+  return n;
+}
+
 static const char *place(input *in, const shape *whole) {
   size_t lead = whole->rank - in->rank;
-  size_t from = in->rank, to = 0; // the axes that are not 1
-  for (size_t d = 0; d < in->rank; d++) {
-    if (in->dims[d] == 1) continue;
-    if (from == in->rank) from = d;
+  size_t from = whole->rank, to = 0; // the axes that are not 1
+  size_t gap = 0, after = 0;         // the repeated ones between
+  for (size_t d = lead; d < whole->rank; d++) {
+    if (in->dims[d - lead] == 1) continue;
+    if (from == whole->rank) from = d;
+    if (to > 0 && elements(whole, to, d) > 1) {
+      if (after > 0) return "an input is repeated along more than one run of axes";
+      gap = to, after = d;
+    }
     to = d + 1;
   }
-  in->inner = in->period = 1;
-  for (size_t d = to > 0 ? to + lead : 0; d < whole->rank; d++) in->inner *= (size_t)whole->dims[d];
-  in->period = in->inner;
-  for (size_t d = from; d < to; d++) {
-    if (in->dims[d] != whole->dims[lead + d]) return "an input is not contiguous in the whole shape";
-    in->period *= (size_t)in->dims[d];
-  }
+  in->outer = whole->total;
+  in->inner = to > 0 ? elements(whole, to, whole->rank) : whole->total;
+  in->period = to > 0 ? elements(whole, from, whole->rank) : whole->total;
+  if (after == 0) return NULL;
+  if (in->inner > 1 || elements(whole, 0, from) > 1) return "an input is repeated along more than one run of axes";
+  in->outer = elements(whole, gap, whole->rank);
+  in->period = elements(whole, after, whole->rank);
   return NULL;
 }
 
@@ -365,11 +379,13 @@ static void count_period(size_t period, size_t limit, plan *c, size_t *shorter) 
   }
 }
 
-// sum_period is the number of elements that a sum over rows adds up, or that one over columns gives.
-static size_t sum_period(const output *o, const shape *whole) {
-  size_t from = o->kind == ROWS ? whole->rank - (size_t)o->axes : (size_t)o->axes, n = 1;
-  for (size_t d = from; d < whole->rank; d++) n *= (size_t)whole->dims[d];
-  return n;
+// extents are of a sum: each run of outer elements gives the next inner sums.
+typedef struct {
+  size_t outer, inner;
+} extents;
+
+static extents sum_extents(const output *o, const shape *whole) {
+  return (extents){elements(whole, o->axis, whole->rank), elements(whole, o->axis + o->axes, whole->rank)};
 }
 
 static plan cut(const program *p, const input *in, const shape *whole, size_t limit) {
@@ -377,9 +393,14 @@ static plan cut(const program *p, const input *in, const shape *whole, size_t li
   size_t shorter = 0;
   for (size_t i = 0; i < p->inputs; i++) {
     if (in[i].inner == 1 && in[i].period > 1 && in[i].period < whole->total) count_period(in[i].period, limit, &c, &shorter);
+    if (in[i].outer < c.segment) c.segment = in[i].outer;
   }
   for (size_t i = 0; i < p->outputs; i++) {
-    if (p->out[i].kind != WHOLE) count_period(sum_period(&p->out[i], whole), limit, &c, &shorter);
+    if (p->out[i].kind == WHOLE) continue;
+    extents e = sum_extents(&p->out[i], whole);
+    if (e.inner == 1) count_period(e.outer, limit, &c, &shorter);
+    else count_period(e.inner, limit, &c, &shorter);
+    if (e.inner > 1 && e.outer < c.segment) c.segment = e.outer;
   }
   if (shorter > 1) c.block = limit / shorter * shorter;
   return c;
@@ -388,11 +409,11 @@ static plan cut(const program *p, const input *in, const shape *whole, size_t li
 static void *make_outputs(const program *p, void *context, const shape *whole, float **out) {
   for (size_t i = 0; i < p->outputs; i++) {
     const output *o = &p->out[i];
-    if ((size_t)o->axes > whole->rank) return fail("a sum has more axes than the whole");
+    if (o->axis + o->axes > whole->rank) return fail("a sum has more axes than the whole");
     int64_t dims[MAX_RANK];
     size_t rank = 0;
     for (size_t d = 0; d < whole->rank; d++) {
-      int summed = o->kind == ROWS ? d >= whole->rank - (size_t)o->axes : d < (size_t)o->axes;
+      int summed = d >= o->axis && d < o->axis + o->axes;
       if (summed && o->keep) dims[rank++] = 1;
       if (!summed) dims[rank++] = whole->dims[d];
     }
@@ -413,11 +434,12 @@ static void *make_outputs(const program *p, void *context, const shape *whole, f
 static operand fetch(input *in, size_t start, size_t n, size_t padded, int inside) {
   if (in->spread) return (operand){in->slot, in->spread == LANES ? 0 : LANES};
   size_t at = start % in->period;
-  if (in->inner == 1 && at + (inside ? padded : n) <= in->period && (inside || n == padded)) return (operand){in->data + at, LANES};
+  const float *data = in->data + start / in->outer * in->period;
+  if (in->inner == 1 && at + (inside ? padded : n) <= in->period && (inside || n == padded)) return (operand){data + at, LANES};
   if (in->inner == 1) {
     for (size_t done = 0; done < n; at = 0) {
       size_t take = in->period - at < n - done ? in->period - at : n - done;
-      memcpy(in->slot + done, in->data + at, take * sizeof(float));
+      memcpy(in->slot + done, data + at, take * sizeof(float));
       done += take;
     }
     memset(in->slot + n, 0, (padded - n) * sizeof(float));
@@ -444,21 +466,20 @@ static operand fetch(input *in, size_t start, size_t n, size_t padded, int insid
 static void keep(input *in, const plan *c, operand first) {
   if (first.p != in->slot) return;
   if (in->inner >= c->total) in->spread = LANES;
-  else if (in->inner == 1 && in->period < c->total && c->block % in->period == 0 && c->segment % in->period == 0) in->spread = 1;
+  else if (in->inner == 1 && in->outer == c->total && in->period < c->total && c->block % in->period == 0 && c->segment % in->period == 0) in->spread = 1;
 }
 
-static void add_up(const program *p, const output *o, const float *a, size_t period, size_t start, size_t n, float *out) {
-  if (o->kind == COLUMNS) {
-    size_t at = start % period;
-    if (n <= period) return p->lanes->add(out + at, a, n);
-    for (size_t i = 0; i + period <= n; i += period) p->lanes->add(out, a + i, period);
-    return;
+static void add_up(const program *p, const float *a, extents e, size_t start, size_t n, float *out) {
+  out += start / e.outer * e.inner;
+  if (e.inner == 1) {
+    size_t row = n < e.outer ? n : e.outer;
+    return p->lanes->rows(out, a, n / row, row);
   }
-  size_t row = n < period ? n : period;
-  p->lanes->rows(out + start / period, a, n / row, row);
+  if (n <= e.inner) return p->lanes->add(out + start % e.inner, a, n);
+  for (size_t i = 0; i + e.inner <= n; i += e.inner) p->lanes->add(out, a + i, e.inner);
 }
 
-static void run(const program *p, input *in, float **out, const size_t *periods, const plan *c, float *scratch) {
+static void run(const program *p, input *in, float **out, const extents *sums, const plan *c, float *scratch) {
   operand v[MAX_OPERANDS];
   float *result[MAX_OPERANDS];
   size_t first = p->inputs + p->constants, limit = (c->block + LANES - 1) / LANES * LANES;
@@ -486,7 +507,7 @@ static void run(const program *p, input *in, float **out, const size_t *periods,
     for (size_t i = 0; i < p->outputs; i++) {
       const output *o = &p->out[i];
       const float *a = result[o->from - first];
-      if (o->kind != WHOLE) add_up(p, o, a, periods[i], start, n, out[i]);
+      if (o->kind != WHOLE) add_up(p, a, sums[i], start, n, out[i]);
       else if (!inside) memcpy(out[i] + start, a, n * sizeof(float));
     }
     start += n;
@@ -498,7 +519,7 @@ static void *compute(void *kernel, void *context) {
   const program *p = kernel;
   input in[MAX_OPERANDS];
   float *out[MAX_OPERANDS];
-  size_t periods[MAX_OPERANDS];
+  extents sums[MAX_OPERANDS];
   shape whole;
   void *status = read_inputs(p, context, in);
   if (status) return status;
@@ -507,11 +528,11 @@ static void *compute(void *kernel, void *context) {
   if (error) return fail(error);
   status = make_outputs(p, context, &whole, out);
   if (status || whole.total == 0) return status;
-  for (size_t i = 0; i < p->outputs; i++) periods[i] = sum_period(&p->out[i], &whole);
+  for (size_t i = 0; i < p->outputs; i++) sums[i] = sum_extents(&p->out[i], &whole);
   size_t limit = SCRATCH / ((size_t)p->slots + p->inputs + p->outputs) / LANES * LANES;
   plan c = cut(p, in, &whole, limit < BLOCK ? limit : BLOCK);
   float scratch[SCRATCH] __attribute__((aligned(64)));
-  run(p, in, out, periods, &c, scratch);
+  run(p, in, out, sums, &c, scratch);
   return NULL;
 }
 

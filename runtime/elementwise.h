@@ -5,19 +5,19 @@
 // A node has any number of inputs (at least one) and outputs, and two attributes:
 //
 //	program    instructions separated by ";", such as
-//	           "Sigmoid a0; Mul a0 t0; Sub c0 t0; Out t1; Rows t2 1 0"
+//	           "Sigmoid a0; Mul a0 t0; Sub c0 t0; Out t1; Sum t2 1 1 0"
 //	constants  floats c0, c1, …; absent if there are none
 //
 // Operands are inputs (a0 …), constants (c0 …) and results of earlier
-// instructions (t0 …, in order; Out, Rows and Columns have none). Outputs are
+// instructions (t0 …, in order; Out and Sum have none). Outputs are
 // written in order by
 //
 //	Out t              a tensor of the whole shape
-//	Rows t k keep      sums over the last k axes, which stay as 1 if keep is 1
-//	Columns t k keep   sums over the first k axes
+//	Sum t at k keep    sums over k axes from axis at on, which stay as 1 if keep is 1
 //
 // The whole shape is what the inputs broadcast to. An input has that shape, or
-// extents of 1 in front and behind: a number, [H], [1,H], [N,1], [1,C,1,1].
+// extents of 1 in front and behind: a number, [H], [1,H], [N,1], [1,C,1,1]; or
+// it has the first and the last axes of the whole and 1 between: [D,1,H].
 // Comparisons give 1 or 0; Where takes its second operand where the first is
 // not 0. Not-a-numbers pass through every instruction, Min, Max and Relu
 // included; results below 2^-125 may be 0. A result depends on the element's
