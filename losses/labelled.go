@@ -3,6 +3,7 @@ package losses
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/onnx-ebm/onnx-ebm/samplers/rng"
 )
@@ -279,6 +280,34 @@ func (l *Labelled) outer(own Query, ct, v Values, d int) Values {
 		}
 	}
 	return out
+}
+
+// Classifier is implemented by losses of data with classes.
+type Classifier interface {
+	// Correct counts the rows of a batch whose class is the most probable one to the model.
+	Correct(ctx context.Context, m Evaluator, b Batch) (int, error)
+}
+
+// Correct compares the class of each row with the largest p(k | x) = −∂E/∂tₖ at t = 0. A row where that is not a number is not correct.
+func (l *Labelled) Correct(ctx context.Context, m Evaluator, b Batch) (count int, err error) {
+	if err := b.check(l.Name()); err != nil {
+		return 0, err
+	}
+	d, x := b.Dim-l.Classes, slices.Clone(b.X)
+	for i := range b.N {
+		clear(l.weights(x, i, d))
+	}
+	v, err := m.Evaluate(ctx, Query{N: b.N, X: x, Want: WantGradient})
+	if err != nil {
+		return 0, fmt.Errorf("losses: %s: classes of %d rows: %w", l.Name(), b.N, err)
+	}
+	for i := range b.N {
+		t, g := l.weights(b.X, i, d), l.weights(v.G, i, d)
+		if slices.Index(g, slices.Min(g)) == slices.Index(t, slices.Max(t)) { // no element equals a minimum that is not a number
+			count++
+		}
+	}
+	return count, nil
 }
 
 // As finds a loss of type T: l itself, or one that it wraps (Unwrap).

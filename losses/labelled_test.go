@@ -186,6 +186,38 @@ func TestLabelledCrossEntropy(t *testing.T) {
 	}
 }
 
+// The class of largest f counts, whatever the loss sees; rows with a NaN are not correct.
+func TestLabelledCorrect(t *testing.T) {
+	joint, _ := labelModels(jointPoint)
+	m := &evaluator{testModel: joint}
+	b, items := labelBatch(60, func(i int) int { return i % labelClasses })
+	theta, want, seen := widen(joint.theta), 0, map[int]bool{}
+	for i := range items.N {
+		best, at := math.Inf(-1), 0
+		for k := range labelClasses {
+			if f, _, _ := logitPoint(theta, k, widen(items.X[i*labelDim:(i+1)*labelDim])); f > best {
+				best, at = f, k
+			}
+		}
+		seen[at] = true
+		if at == i%labelClasses {
+			want++
+		}
+	}
+	require.Len(t, seen, labelClasses)
+	for _, byClass := range []bool{false, true} {
+		l := &Labelled{Of: &ScoreMatching{}, Classes: labelClasses, ByClass: byClass}
+		got, err := l.Correct(t.Context(), m, b)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+	l := &Labelled{Of: &ScoreMatching{}, Classes: labelClasses}
+	b.X[0] = float32(math.NaN())
+	got, err := l.Correct(t.Context(), m, Batch{N: 1, Dim: b.Dim, X: b.X[:b.Dim]})
+	require.NoError(t, err)
+	require.Zero(t, got)
+}
+
 func TestLabelledRefuses(t *testing.T) {
 	joint, _ := labelModels(nil)
 	b, _ := labelBatch(2, func(int) int { return 0 })

@@ -203,7 +203,7 @@ func readCheckpoint(b []byte) (header, error) {
 	if crc32.Checksum(b[:end], castagnoli) != binary.LittleEndian.Uint32(b[end:]) {
 		return header{}, errors.New("its header is damaged")
 	}
-	var h header
+	h := header{State: state{Accuracy: number(absent), ValidationAccuracy: number(absent)}} // older ones have none
 	if err := json.Unmarshal(b[fixed:end], &h); err != nil {
 		return header{}, fmt.Errorf("its header: %w", err)
 	}

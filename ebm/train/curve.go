@@ -18,7 +18,10 @@ const (
 	ColumnLR         = "lr"                 // learning rate
 	ColumnAcceptance = "acceptance"         // mean acceptance of the chains
 	ColumnRejected   = "rejected_nonfinite" // moves of the chains that were rejected as not finite
+	ColumnAccuracy   = "accuracy"           // share of the step's items whose class was the most probable one, before the update
 	ColumnValidation = "validation"         // validation loss, at the steps that have one
+
+	ColumnValidationAccuracy = "validation_accuracy" // the same share of the validation data
 )
 
 // Curve is the history of a run: a table of float64 with named columns and a row for each logged step.
@@ -61,7 +64,7 @@ func (c *Curve) Column(name string) (steps, values []float64) {
 }
 
 // start names the columns: those of the first step.
-func (c *Curve) start(terms []losses.Term, chains, validation bool) {
+func (c *Curve) start(terms []losses.Term, chains, validation, classes bool) {
 	c.Columns = []string{ColumnStep, ColumnEpoch, ColumnLoss}
 	for _, t := range terms {
 		c.Columns = append(c.Columns, t.Name)
@@ -70,8 +73,14 @@ func (c *Curve) start(terms []losses.Term, chains, validation bool) {
 	if chains {
 		c.Columns = append(c.Columns, ColumnAcceptance, ColumnRejected)
 	}
+	if classes {
+		c.Columns = append(c.Columns, ColumnAccuracy)
+	}
 	if validation {
 		c.Columns = append(c.Columns, ColumnValidation)
+	}
+	if validation && classes {
+		c.Columns = append(c.Columns, ColumnValidationAccuracy)
 	}
 }
 

@@ -17,13 +17,16 @@ type Progress struct {
 	LR          float64
 	Chains      samplers.Info // of this step, where the loss has Chains
 
-	NonFinite bool // this step was skipped
-	Skipped   int  // steps skipped so far
+	Accuracy  float64 // share of this step's items whose class was the most probable one, where the loss sees classes and the step is logged; else absent
+	NonFinite bool    // this step was skipped
+	Skipped   int     // steps skipped so far
 
 	Validated  bool    // this step ended with a validation
 	Validation float64 // loss of the last validation; absent (IsAbsent) before the first
 	Best       float64 // lowest validation loss; absent before the first
 	BestStep   int
+
+	ValidationAccuracy float64 // share of the validation data, at the last validation
 
 	Rate    float64       // steps a second, since the second step of this process
 	ETA     time.Duration // what remains at that rate; 0 if unknown
@@ -48,6 +51,8 @@ func (p *Progress) value(column string) float64 {
 		return p.GradNorm
 	case ColumnLR:
 		return p.LR
+	case ColumnAccuracy:
+		return p.Accuracy
 	case ColumnAcceptance:
 		return p.Chains.Acceptance()
 	case ColumnRejected:

@@ -34,6 +34,8 @@ type Result struct {
 	Best       float64 // lowest validation loss
 	BestStep   int
 	Curve      *Curve
+
+	Accuracy, ValidationAccuracy float64 // shares of items whose class was the most probable one, the last ones measured; absent where the loss sees no classes
 }
 
 // Run trains the parameters of m in place. In the end they are, in this order of preference, the best by validation loss (Patience),
@@ -103,7 +105,9 @@ type state struct {
 
 	BestStep               int
 	Best, Validation, Loss number
-	best                   []float32 // parameters
+
+	Accuracy, ValidationAccuracy number
+	best                         []float32 // parameters
 }
 
 func newRunner(m Model, l losses.Loss, ds data.Dataset, cfg Config) (*runner, error) {
@@ -120,7 +124,10 @@ func newRunner(m Model, l losses.Loss, ds data.Dataset, cfg Config) (*runner, er
 	r := &runner{
 		cfg: cfg, model: m, loss: l, data: ds, chains: chainsOf(l),
 		key: cfg.Key.Sub("loss"), validKey: cfg.Key.Sub("validation"),
-		st: state{Best: number(absent), Validation: number(absent), Loss: number(absent)}, saved: -1,
+		st: state{
+			Best: number(absent), Validation: number(absent), Loss: number(absent), Accuracy: number(absent), ValidationAccuracy: number(absent),
+		},
+		saved: -1,
 	}
 	if r.loader, err = data.NewLoader(ds, cfg.Batch, cfg.Key.Sub("order"), cfg.DropLast); err != nil {
 		return nil, fmt.Errorf("train: %w", err)
@@ -150,7 +157,7 @@ func newRunner(m Model, l losses.Loss, ds data.Dataset, cfg Config) (*runner, er
 	}
 	r.settings = cfg.settings(m, l, ds, r.opt.Name())
 	r.logs = newLogs(cfg)
-	r.p = Progress{Total: r.total, Validation: absent, Best: absent}
+	r.p = Progress{Total: r.total, Validation: absent, Best: absent, Accuracy: absent, ValidationAccuracy: absent}
 	r.clock.begin = time.Now()
 	return r, nil
 }
@@ -212,7 +219,7 @@ func (e *stepError) Unwrap() error { return e.error }
 // finish does what follows a step: validation, early stopping, logs, the callback, the checkpoint.
 func (r *runner) finish(ctx context.Context) error {
 	r.p.Validated = false
-	if r.cfg.Validation != nil && (r.st.Step%r.validEvery == 0 || r.st.Step == r.total) {
+	if r.validates(r.st.Step) {
 		if err := r.validate(ctx); err != nil {
 			return err
 		}
@@ -235,6 +242,11 @@ func (r *runner) finish(ctx context.Context) error {
 		return r.checkpoint()
 	}
 	return nil
+}
+
+// validates reports whether a validation follows a step.
+func (r *runner) validates(step int) bool {
+	return r.cfg.Validation != nil && (step%r.validEvery == 0 || step == r.total)
 }
 
 // settle puts the parameters to keep in place.
@@ -270,5 +282,6 @@ func (r *runner) result(reason Reason) *Result {
 	return &Result{
 		Reason: reason, Steps: r.st.Step, Total: r.total, Skipped: r.st.Skipped, Loss: float64(r.st.Loss),
 		Validation: float64(r.st.Validation), Best: float64(r.st.Best), BestStep: r.st.BestStep, Curve: &r.curve,
+		Accuracy: float64(r.st.Accuracy), ValidationAccuracy: float64(r.st.ValidationAccuracy),
 	}
 }

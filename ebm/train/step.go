@@ -38,13 +38,16 @@ func (r *runner) step(ctx context.Context) error {
 	r.st.Step++
 	r.st.Pending = true
 	r.st.Loss = number(r.p.Loss)
+	if !IsAbsent(r.p.Accuracy) {
+		r.st.Accuracy = number(r.p.Accuracy)
+	}
 	r.p.Step, r.p.Skipped = r.st.Step, r.st.Skipped
 	r.p.Epoch = float64(r.st.Step*r.cfg.Accumulate) / float64(r.loader.PerEpoch())
 	if r.chains != nil {
 		r.p.Chains = r.chains.Take()
 	}
 	if r.curve.Columns == nil {
-		r.curve.start(r.p.Terms, r.chains != nil, r.cfg.Validation != nil)
+		r.curve.start(r.p.Terms, r.chains != nil, r.cfg.Validation != nil, r.classifies())
 	}
 	r.curve.add(&r.p)
 	return nil
@@ -63,8 +66,9 @@ func keepsState(l losses.Loss) bool {
 func (r *runner) gradient(ctx context.Context) error {
 	clear(r.grad)
 	clear(r.ownGrad)
-	r.p.Loss, r.p.Terms, r.p.GradNorm = 0, r.p.Terms[:0], absent
+	r.p.Loss, r.p.Terms, r.p.GradNorm, r.p.Accuracy = 0, r.p.Terms[:0], absent, absent
 	var rows float64
+	var right accuracy
 	for i := range r.cfg.Accumulate {
 		batch, err := r.loader.At(r.st.Step*r.cfg.Accumulate + i)
 		if err != nil {
@@ -76,7 +80,8 @@ func (r *runner) gradient(ctx context.Context) error {
 			clear(r.part)
 			into, weight = r.part, float64(n)
 		}
-		res, err := losses.Run(ctx, r.model, r.loss, losses.Batch{N: n, Dim: r.model.Dim(), X: batch.X}, r.key.Derive(uint64(r.st.Step), uint64(i)), into)
+		b := losses.Batch{N: n, Dim: r.model.Dim(), X: batch.X}
+		res, err := losses.Run(ctx, r.model, r.loss, b, r.key.Derive(uint64(r.st.Step), uint64(i)), into)
 		if err != nil && !errors.Is(err, losses.ErrNonFinite) {
 			return err
 		}
@@ -89,8 +94,14 @@ func (r *runner) gradient(ctx context.Context) error {
 		if r.part != nil {
 			addScaled(r.grad, r.part, float32(weight))
 		}
+		if r.measures() {
+			if err := right.add(ctx, r, b); err != nil {
+				return err
+			}
+		}
 	}
 	r.mean(rows)
+	r.p.Accuracy = right.share()
 	return nil
 }
 

@@ -12,7 +12,7 @@ import (
 
 // validate takes the validation loss and keeps the best parameters.
 func (r *runner) validate(ctx context.Context) error {
-	v, err := r.validation(ctx)
+	v, right, err := r.validation(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -20,8 +20,9 @@ func (r *runner) validate(ctx context.Context) error {
 		return &stepError{err}
 	}
 	r.curve.set(ColumnValidation, v)
-	r.st.Validation = number(v)
-	r.p.Validated, r.p.Validation = true, v
+	r.curve.set(ColumnValidationAccuracy, right)
+	r.st.Validation, r.st.ValidationAccuracy = number(v), number(right)
+	r.p.Validated, r.p.Validation, r.p.ValidationAccuracy = true, v, right
 	finite := !math.IsNaN(v) && !math.IsInf(v, 0)
 	if !finite {
 		if r.cfg.NonFinite == Stop {
@@ -50,8 +51,8 @@ func (r *runner) averaged() []float32 {
 	return r.model.Params()
 }
 
-// validation is the mean loss over the validation data, with the same noise every time. It leaves no traces in the loss.
-func (r *runner) validation(ctx context.Context) (loss float64, err error) {
+// validation is the mean loss over the validation data, with the same noise every time, and the accuracy there. It leaves no traces in the loss.
+func (r *runner) validation(ctx context.Context) (loss, right float64, err error) {
 	l := r.cfg.ValidationLoss
 	if l == nil {
 		l = r.loss
@@ -67,7 +68,7 @@ func (r *runner) validation(ctx context.Context) (loss float64, err error) {
 			return err
 		}
 		if err := swap(); err != nil {
-			return 0, err
+			return 0, absent, err
 		}
 		defer func() { err = errors.Join(err, swap()) }()
 	}
@@ -77,6 +78,7 @@ func (r *runner) validation(ctx context.Context) (loss float64, err error) {
 	}
 	set := r.cfg.Validation
 	n, size := set.Len(), data.Size(set)
+	var counted accuracy
 	for first := 0; first < n; first += r.cfg.Batch {
 		count := min(r.cfg.Batch, n-first)
 		r.indices, r.rows = r.indices[:0], append(r.rows[:0], make([]float32, count*size)...)
@@ -84,16 +86,22 @@ func (r *runner) validation(ctx context.Context) (loss float64, err error) {
 			r.indices = append(r.indices, first+i)
 		}
 		if err := set.Rows(r.rows, r.indices); err != nil {
-			return 0, fmt.Errorf("train: validation data: %w", err)
+			return 0, absent, fmt.Errorf("train: validation data: %w", err)
 		}
-		res, err := losses.Run(ctx, r.model, l, losses.Batch{N: count, Dim: size, X: r.rows}, r.validKey.Derive(uint64(first)), nil)
+		b := losses.Batch{N: count, Dim: size, X: r.rows}
+		res, err := losses.Run(ctx, r.model, l, b, r.validKey.Derive(uint64(first)), nil)
 		if err != nil && !errors.Is(err, losses.ErrNonFinite) {
-			return 0, err
+			return 0, absent, err
 		}
 		if err != nil && !math.IsNaN(res.Loss) && !math.IsInf(res.Loss, 0) {
-			return math.NaN(), nil // the loss hides an energy that is not finite
+			return math.NaN(), absent, nil // the loss hides an energy that is not finite
 		}
 		loss += float64(count) / float64(n) * res.Loss
+		if r.classifies() {
+			if err := counted.add(ctx, r, b); err != nil {
+				return 0, absent, err
+			}
+		}
 	}
-	return loss, nil
+	return loss, counted.share(), nil
 }

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
+	"encoding/csv"
 	"encoding/json"
 	"math"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -37,6 +40,62 @@ func TestTrainByClass(t *testing.T) {
 		}
 		require.Less(t, diff/size, 0.05, "class %d", class)
 	}
+}
+
+// The accuracies that train tells are those of the energies of the classes, and the same in the log, the output and a run of no learning.
+func TestTrainAccuracy(t *testing.T) {
+	needRuntime(t)
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	const n, classes = 90, 3
+	x, labels := normals("accuracy", 2*n), make([]float32, n)
+	for i := range labels {
+		labels[i] = float32(i % classes)
+		x[2*i] += 1.5 * labels[i]
+	}
+	points := writeArray(t, path("x.npy"), x, n, 2)
+	set := points + ":labels=" + writeArray(t, path("y.npy"), labels, n)
+	results := func(args ...string) (j trainJSON, rows [][]string) {
+		o := succeed(t, append([]string{"train", "--data", set, "--validation", set, "--loss", "dsm:sigma=0.3", "--json", "--log", path("log.csv")}, args...)...)
+		require.NoError(t, json.Unmarshal([]byte(o.stdout), &j))
+		rows, err := csv.NewReader(bytes.NewReader(readBytes(t, path("log.csv")))).ReadAll()
+		require.NoError(t, err)
+		require.Equal(t, []string{"accuracy", "validation", "validation_accuracy"}, rows[0][len(rows[0])-3:])
+		return j, rows[1:]
+	}
+	for _, way := range [][]string{{"--by-class"}, {"--cross-entropy", "1"}} {
+		j, rows := results(append(way, "--model", "mlp:16:classes=3", "--steps", "60", "--batch", "40", "--lr", "0.01", "--validate-every", "25", "--log-every", "7", "-o", path("c.onnx"))...)
+		require.Len(t, rows, 8+3) // multiples of 7, and of 25 and the last
+		for _, row := range rows {
+			require.NotEmpty(t, row[len(row)-3], row)
+		}
+		last := rows[len(rows)-1]
+		require.Equal(t, strconv.FormatFloat(float64(*j.Accuracy), 'g', -1, 64), last[len(last)-3])
+		require.Equal(t, strconv.FormatFloat(float64(*j.ValidationAccuracy), 'g', -1, 64), last[len(last)-1])
+
+		energies := make([][]float32, classes)
+		for k := range energies {
+			succeed(t, "import", path("c.onnx"), "--output", "logits", "--as", "neglogit:"+strconv.Itoa(k), "-o", path("one.onnx"))
+			succeed(t, "eval", path("one.onnx"), "--in", points, "--energy", path("e.npy"))
+			energies[k] = readArray(t, path("e.npy"), n)
+		}
+		right := 0
+		for i := range n {
+			k := i % classes
+			if energies[k][i] <= min(energies[0][i], energies[1][i], energies[2][i]) {
+				right++
+			}
+		}
+		require.InDelta(t, float64(right)/n, float64(*j.ValidationAccuracy), 1e-12)
+		if way[0] == "--cross-entropy" {
+			require.Greater(t, right, n/2)
+		}
+
+		j, _ = results(append(way, "--model", path("c.onnx"), "--steps", "1", "--batch", "90", "--lr", "0", "-o", path("same.onnx"))...)
+		require.InDelta(t, float64(right)/n, float64(*j.Accuracy), 1e-12)
+	}
+	o := succeed(t, "train", "--data", points, "--model", "mlp:4", "--loss", "dsm", "--steps", "1", "--json", "-o", path("d.onnx"))
+	require.Contains(t, o.stdout, `"accuracy": null`)
 }
 
 // Every loss trains with classes, by class and with the cross-entropy; what is written is an ordinary energy of the items; a run in two

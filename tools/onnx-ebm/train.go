@@ -436,6 +436,9 @@ func progressText(p *train.Progress) string {
 			text += fmt.Sprintf(" %s %.3g", t.name, v)
 		}
 	}
+	if !train.IsAbsent(p.Accuracy) {
+		text += fmt.Sprintf(" accuracy %.1f %%", 100*p.Accuracy)
+	}
 	return text + fmt.Sprintf(" |grad| %.3g", p.GradNorm)
 }
 
@@ -495,11 +498,15 @@ type trainJSON struct {
 	BestStep   int     `json:"best_step"`
 	Skipped    int     `json:"skipped"`
 	LogZ       *number `json:"log_z"`
+
+	Accuracy           *number `json:"accuracy"`
+	ValidationAccuracy *number `json:"validation_accuracy"`
 }
 
 func (a *app) reportTraining(loss losses.Loss, r *train.Result) error {
 	j := trainJSON{Reason: string(r.Reason), Steps: r.Steps, Loss: number(r.Loss), BestStep: r.BestStep, Skipped: r.Skipped}
 	j.Validation, j.Best = present(r.Validation), present(r.Best)
+	j.Accuracy, j.ValidationAccuracy = present(r.Accuracy), present(r.ValidationAccuracy)
 	if nce, ok := losses.As[*losses.NCE](loss); ok {
 		j.LogZ = present(nce.LogZ())
 	}
@@ -512,6 +519,14 @@ func (a *app) reportTraining(loss losses.Loss, r *train.Result) error {
 	a.printf("%s after %d steps: loss %v", j.Reason, j.Steps, j.Loss)
 	if j.Validation != nil {
 		a.printf(", validation %v (best %v at step %d)", *j.Validation, *j.Best, j.BestStep)
+	}
+	for _, of := range []struct {
+		name  string
+		share *number
+	}{{"accuracy", j.Accuracy}, {"validation accuracy", j.ValidationAccuracy}} {
+		if of.share != nil {
+			a.printf(", %s %.2f %%", of.name, 100*float64(*of.share))
+		}
 	}
 	if j.LogZ != nil {
 		a.printf(", log Z %v", *j.LogZ)
