@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/onnx-ebm/onnx-ebm/samplers/rng"
 )
@@ -96,18 +97,23 @@ func (l *NCE) Plan(_ context.Context, b Batch, k rng.Key) ([]Query, error) {
 	return l.query[:], nil
 }
 
-// density sets log p_noise at all rows.
+// density sets log p_noise at all rows. Data that the noise cannot give are refused: whatever E is there, they look like data for certain and
+// would not count.
 func (l *NCE) density(b Batch, rows int) error {
-	if l.logNoise = b.LogNoise; l.logNoise == nil {
+	switch l.logNoise = b.LogNoise; {
+	case l.logNoise == nil:
 		l.logBuf = grow(l.logBuf, rows)
 		l.logNoise = l.logBuf
-		return orNormal(l.Noise).LogProb(l.logNoise, l.x, rows, b.Dim)
-	}
-	if b.Neg == nil {
+		if err := orNormal(l.Noise).LogProb(l.logNoise, l.x, rows, b.Dim); err != nil {
+			return err
+		}
+	case b.Neg == nil:
 		return fmt.Errorf("losses: nce: log p_noise is given without the negatives it belongs to")
-	}
-	if len(l.logNoise) != rows {
+	case len(l.logNoise) != rows:
 		return fmt.Errorf("losses: nce: log p_noise holds %d values, expected %d: at the data, then at the negatives", len(l.logNoise), rows)
+	}
+	if i := slices.Index(l.logNoise[:b.N], math.Inf(-1)); i >= 0 {
+		return fmt.Errorf("losses: nce: the noise has the density 0 at row %d of the data; take noise that covers them", i)
 	}
 	return nil
 }

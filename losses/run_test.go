@@ -176,6 +176,7 @@ func TestErrors(t *testing.T) {
 	check("expected (1+M)·4·2", m, &EnergyDiscrepancy{}, with(func(b *Batch) { b.Noise = make([]float32, 8) }), d)
 	check("no negatives", m, NewCD(), good, d)
 	check("the negatives hold 3", m, NewCD(), with(func(b *Batch) { b.Neg, b.M = make([]float32, 3), 1 }), d)
+	check("density 0 at row 1 of the data", m, &NCE{Noise: Uniform{Low: []float64{-1}, High: []float64{1}}}, with(func(b *Batch) { b.X = []float32{0, 0, 0, 1.5, 0, 0, 0, 0} }), d)
 	check("log p_noise holds 3 values, expected 5", m, &NCE{}, with(func(b *Batch) { b.Neg, b.M, b.LogNoise = make([]float32, 2), 1, make([]float64, 3) }), d)
 	check("without the negatives", m, &NCE{}, with(func(b *Batch) { b.LogNoise = make([]float64, 8) }), d)
 	check("1 or 2", m, &NCE{Noise: Gaussian{Mean: make([]float64, 3)}}, good, d)
