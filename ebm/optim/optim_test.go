@@ -1,7 +1,9 @@
 package optim
 
 import (
+	"errors"
 	"math"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -257,15 +259,26 @@ func TestEMA(t *testing.T) {
 }
 
 func TestNoAllocations(t *testing.T) {
-	p, g := make([]float32, 1000), make([]float32, 1000)
-	for _, text := range append(Names(), "sgd:momentum=0.9", "rmsprop:centered=true") {
-		o := make1(t, text, Group{From: 10, To: 20, Frozen: true})
-		require.NoError(t, o.Step(p, g, 0.1))
-		require.Zero(t, testing.AllocsPerRun(5, func() { _ = o.Step(p, g, 0.1) }), text)
+	p, g := make([]float32, 10000), make([]float32, 10000)
+	random := rand.New(rand.NewPCG(1, 2))
+	for i := range g {
+		g[i] = float32(random.NormFloat64())
 	}
+	groups := Groups{{From: 10, To: 20, Frozen: true}, {From: 20, To: 3000, Scale: 0.1}, {From: 3000, To: 3001, NoDecay: true}}
 	e := &EMA{Decay: 0.9}
-	require.NoError(t, e.Update(p))
-	require.Zero(t, testing.AllocsPerRun(5, func() { _ = e.Update(p) }))
-	groups := []Group{{From: 10, To: 20, Frozen: true}}
-	require.Zero(t, testing.AllocsPerRun(5, func() { ClipNorm(g, 1, groups...) }))
+	for _, text := range append(Names(), "sgd:momentum=0.9:nesterov=true:weight-decay=0.1", "rmsprop:centered=true:momentum=0.5", "adam:weight-decay=0.1") {
+		o := make1(t, text, groups...)
+		step := func() {
+			clipped := ClipNorm(g, 50, groups...) // of 100 or so
+			ClipValue(g, 0.4)
+			for i := range g[:100] {
+				g[i] = 10
+			}
+			if err := errors.Join(o.Step(p, g, 0.1), e.Update(p), e.Swap(p), e.Swap(p)); err != nil || clipped < 50 {
+				t.Error(err, clipped)
+			}
+		}
+		step()
+		require.Zero(t, testing.AllocsPerRun(5, step), text)
+	}
 }
