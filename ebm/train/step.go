@@ -195,14 +195,14 @@ func rate(what string, lr float64, step int) (float64, error) {
 // skip counts a step that is not finite, or gives the error that ends the run.
 func (r *runner) skip(cause error) error {
 	if r.cfg.NonFinite == Stop {
-		return fmt.Errorf("step %d: %w; lower the learning rate or the sampler's step size, clip the gradient, or choose to skip such steps", r.st.Step, cause)
+		return fmt.Errorf("step %d: %w; lower the learning rate or the sampler's step size, clip the gradient, or choose to skip such steps", r.st.Step+1, cause)
 	}
 	r.st.Skipped++
 	r.p.LR = r.cfg.LR.At(r.st.Step)
 	if r.st.Skipped > r.cfg.SkipLimit {
-		return fmt.Errorf("step %d: %w; %d steps were skipped before, which is the limit", r.st.Step, cause, r.cfg.SkipLimit)
+		return fmt.Errorf("step %d: %w; %d steps were skipped before, which is the limit", r.st.Step+1, cause, r.cfg.SkipLimit)
 	}
-	r.cfg.Notice(fmt.Sprintf("step %d skipped: %v", r.st.Step, cause))
+	r.cfg.Notice(fmt.Sprintf("step %d skipped: %v", r.st.Step+1, cause))
 	return nil
 }
 

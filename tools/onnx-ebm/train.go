@@ -157,6 +157,7 @@ func (o trainOptions) check(c *cobra.Command, args []string, g *global) (trainOp
 		u.check(spec.Unknown("sampler", o.sampler, samplers.Names()))
 	}
 	o.cfg.Patterns = o.patterns(u)
+	o.box(u)
 	if o.loss != "" {
 		// Once with any data, to find what is wrong with the text; once more when the data is there.
 		_, err := o.makeLoss(nil, []float32{0, 1}, 1)
@@ -219,6 +220,11 @@ func (o trainOptions) kernel(u *usage) (samplers.Kernel, error) {
 		options.StepSize = schedule.Constant{Value: trainStepSize}
 	}
 	return samplers.New(o.sampler, options)
+}
+
+// box is where chains are kept.
+func (o trainOptions) box(u *usage) samplers.Box {
+	return sampleOptions{clamp: o.clamp, clampMode: "clamp"}.box(u)
 }
 
 // makeLoss makes the loss; chains is nil where nothing is run.
@@ -399,7 +405,7 @@ func (o trainOptions) lossFor(a *app, e *ebm.Energy, ds data.Dataset, classes in
 	if err != nil {
 		return nil, err
 	}
-	chains := &train.Chains{Target: e, Kernel: kernel, Box: sampleOptions{clamp: o.clamp, clampMode: "clamp"}.box(u), Workers: a.global.workers}
+	chains := &train.Chains{Target: e, Kernel: kernel, Box: o.box(u), Workers: a.global.workers}
 	sample, err := o.sampleFor(ds)
 	if err != nil {
 		return nil, err
@@ -516,7 +522,11 @@ func (a *app) reportTraining(loss losses.Loss, r *train.Result) error {
 	if a.global.quiet {
 		return nil
 	}
-	a.printf("%s after %d steps: loss %v", j.Reason, j.Steps, j.Loss)
+	a.printf("%s after %d steps", j.Reason, j.Steps)
+	if j.Skipped > 0 {
+		a.printf(", of which %d were skipped", j.Skipped)
+	}
+	a.printf(": loss %v", j.Loss)
 	if j.Validation != nil {
 		a.printf(", validation %v (best %v at step %d)", *j.Validation, *j.Best, j.BestStep)
 	}

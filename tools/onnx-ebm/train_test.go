@@ -96,7 +96,24 @@ func TestTrainOnlySome(t *testing.T) {
 	succeed(t, append(args, "--lr-scale", "layers.1.*=10", "--no-decay", "*.bias", "--clip-value", "0.5", "--drop-last", "--batch", "64", "--plot", filepath.Join(dir, "p.png"))...)
 	fail(t, exitFailure, append(args, "--lr-scale", "nothing.*=2"), "nothing.*", "layers.0.weight")
 	fail(t, exitUsage, append(args, "--lr-scale", "layers.1.*", "--clip-value", "0"), "GLOB=FACTOR", "--clip-value")
+	for _, clamp := range []string{"3", "3,1", "a,b"} {
+		fail(t, exitUsage, append(args, "--clamp", clamp), "--clamp "+clamp)
+	}
 	fail(t, exitFailure, append(args, "--data", writeArray(t, filepath.Join(dir, "x.npy"), normals("x", 30), 10, 3)), "[3]", "[N,2]")
+}
+
+// A step of an endless size leaves energies that are not finite; those after it are skipped, counted and told by the numbers that the log has.
+func TestTrainSkips(t *testing.T) {
+	needRuntime(t)
+	dir := t.TempDir()
+	out, log := filepath.Join(dir, "e.onnx"), filepath.Join(dir, "log.csv")
+	args := []string{"train", "--data", "circle:n=50", "--model", "mlp:6", "--loss", "sm", "--steps", "4", "--lr", "multistep:1e30,1e-33,1", "-o", out, "--log", log}
+	fail(t, exitFailure, args, "stopped after 1 of 4 steps", "step 2", "non-finite")
+	o := succeed(t, append(args, "--non-finite", "skip")...)
+	require.Contains(t, o.stdout, "finished after 4 steps, of which 3 were skipped")
+	require.Contains(t, o.stderr, "step 2 skipped")
+	require.NotContains(t, o.stderr, "step 1 skipped")
+	require.Contains(t, string(readBytes(t, log)), "\n2,2,NaN,")
 }
 
 func paramOf(t *testing.T, g *graphs.Graph, name string) *graphs.Tensor {
