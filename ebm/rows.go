@@ -20,6 +20,7 @@ func CheckRows(ctx context.Context, rt *runtime.Runtime, g *graphs.Graph, item [
 		return err
 	}
 	defer e.Close()
+	e.large = true // a dozen runs are not worth a copy of the parameters, let alone the three that ONNX Runtime makes of compiled ones
 	p, err := e.program(derivation{want: gradients.Energy})
 	if err != nil {
 		return err

@@ -40,13 +40,8 @@ func NeedsData(g *Graph, o WriteOptions) bool {
 	return total > limit
 }
 
-// EncodeWithData is Encode for models of any size: it writes large initializers to data, one after the other, and returns a model that refers to
-// them as external data at location, a file name relative to the model's folder.
-func EncodeWithData(g *Graph, o WriteOptions, location string, data io.Writer) ([]byte, error) {
-	m, err := model(g, o)
-	if err != nil {
-		return nil, fmt.Errorf("graphs: %w", err)
-	}
+// moveData writes large initializers to data, each at a multiple of dataAlignment, and leaves references to them.
+func moveData(m *onnxpb.Model, location string, data io.Writer) error {
 	offset := int64(0)
 	for _, t := range m.Graph.Initializer {
 		if len(t.RawData) < leastExternal {
@@ -54,10 +49,10 @@ func EncodeWithData(g *Graph, o WriteOptions, location string, data io.Writer) (
 		}
 		gap := -offset & (dataAlignment - 1)
 		if _, err := data.Write(make([]byte, gap)); err != nil {
-			return nil, fmt.Errorf("graphs: write external data: %w", err)
+			return err
 		}
 		if _, err := data.Write(t.RawData); err != nil {
-			return nil, fmt.Errorf("graphs: write external data: %w", err)
+			return err
 		}
 		offset += gap
 		size := len(t.RawData)
@@ -66,32 +61,27 @@ func EncodeWithData(g *Graph, o WriteOptions, location string, data io.Writer) (
 		}}
 		offset += int64(size)
 	}
-	b, err := onnxpb.Encode(m)
-	if err != nil {
-		return nil, fmt.Errorf("graphs: %w", err)
-	}
-	return b, nil
+	return nil
 }
 
 // Stage writes g among the outputs of a set, to a path that the set has already as w: a model whose initializers are larger than the limit gets a
 // data file beside it (DataName), which appears with it.
 func Stage(set *atomicfile.Set, path string, w io.Writer, g *Graph, o WriteOptions) error {
-	var b []byte
-	var err error
+	m, err := model(g, o)
+	if err != nil {
+		return fmt.Errorf("graphs: %w", err)
+	}
 	if NeedsData(g, o) {
 		name := DataName(path)
-		data, adding := set.Add(name)
-		if adding != nil {
-			return fmt.Errorf("graphs: the model needs a file for its data beside it: %w", adding)
+		data, err := set.Add(name)
+		if err != nil {
+			return fmt.Errorf("graphs: the model needs a file for its data beside it: %w", err)
 		}
-		b, err = EncodeWithData(g, o, filepath.Base(name), data)
-	} else {
-		b, err = Encode(g, o)
+		if err := moveData(m, filepath.Base(name), data); err != nil {
+			return fmt.Errorf("graphs: write external data: %w", err)
+		}
 	}
-	if err != nil {
-		return err
-	}
-	if _, err := w.Write(b); err != nil {
+	if err := onnxpb.Write(w, m); err != nil {
 		return fmt.Errorf("graphs: write model: %w", err)
 	}
 	return nil

@@ -2,6 +2,7 @@ package onnxpb
 
 import (
 	"fmt"
+	"io"
 	"math"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -12,14 +13,37 @@ const MaxSize = math.MaxInt32
 
 // Encode returns the wire form: fields by number, unknown ones last. Models above MaxSize are refused.
 func Encode(m *Model) ([]byte, error) {
-	measure := encoder{}
-	measure.message(m)
-	if measure.n > MaxSize {
-		return nil, fmt.Errorf("the model takes %d bytes; an ONNX file without external data holds at most 2 GiB", measure.n)
+	size, err := measure(m)
+	if err != nil {
+		return nil, err
 	}
-	write := encoder{b: make([]byte, 0, measure.n), write: true}
-	write.message(m)
-	return write.b, nil
+	e := encoder{b: make([]byte, 0, size), write: true}
+	e.message(m)
+	return e.b, nil
+}
+
+// Write writes the wire form to w. The data of tensors goes there from where it lies, without a copy.
+func Write(w io.Writer, m *Model) error {
+	if _, err := measure(m); err != nil {
+		return err
+	}
+	e := encoder{b: make([]byte, 0, chunk), write: true, out: w}
+	e.message(m)
+	e.flush()
+	return e.err
+}
+
+// chunk is the number of bytes that Write gathers before it hands them on.
+const chunk = 64 << 10
+
+// measure sets the sizes of all submessages and returns that of the message.
+func measure(m *Model) (int, error) {
+	e := encoder{}
+	e.message(m)
+	if e.n > MaxSize {
+		return 0, fmt.Errorf("the model takes %d bytes; an ONNX file without external data holds at most 2 GiB", e.n)
+	}
+	return e.n, nil
 }
 
 // encoder runs twice over a message: first to measure every submessage, then to write.
@@ -27,6 +51,19 @@ type encoder struct {
 	b     []byte
 	n     int
 	write bool
+	out   io.Writer // takes b when a chunk is full; nil: b keeps everything
+	err   error     // of out
+}
+
+func (e *encoder) put(p []byte) {
+	if e.err == nil {
+		_, e.err = e.out.Write(p)
+	}
+}
+
+func (e *encoder) flush() {
+	e.put(e.b)
+	e.b = e.b[:0]
 }
 
 func (e *encoder) varint(v uint64) {
@@ -38,11 +75,18 @@ func (e *encoder) varint(v uint64) {
 }
 
 func (e *encoder) raw(p []byte) {
-	if e.write {
-		e.b = append(e.b, p...)
-	} else {
+	if !e.write {
 		e.n += len(p)
+		return
 	}
+	if e.out != nil && len(e.b)+len(p) > chunk {
+		e.flush()
+		if len(p) > chunk {
+			e.put(p)
+			return
+		}
+	}
+	e.b = append(e.b, p...)
 }
 
 func (e *encoder) text(s string) {

@@ -2,6 +2,7 @@ package onnxpb
 
 import (
 	"archive/tar"
+	"bytes"
 	"compress/gzip"
 	"errors"
 	"io"
@@ -65,6 +66,30 @@ func TestRoundTripKeepsEverything(t *testing.T) {
 	require.True(t, dims[1].Has(FieldDimValue))
 	require.False(t, dims[2].Has(FieldDimValue))
 }
+
+// Write hands on the bytes of Encode, for data below, at and above the size of its chunks, and the error of a full disk.
+func TestWrite(t *testing.T) {
+	m := sample()
+	for _, n := range []int{0, 1000, chunk - 1, chunk, chunk + 1, 3 * chunk, 50_000, 50_000} {
+		raw := make([]byte, n)
+		for i := range raw {
+			raw[i] = byte(i * n)
+		}
+		m.Graph.Initializer = append(m.Graph.Initializer, &Tensor{Name: "w", Dims: []int64{int64(n)}, DataType: 2, RawData: raw})
+	}
+	want, err := Encode(m)
+	require.NoError(t, err)
+	var got bytes.Buffer
+	require.NoError(t, Write(&got, m))
+	require.True(t, bytes.Equal(want, got.Bytes()))
+
+	full := errors.New("disk full")
+	require.ErrorIs(t, Write(failing{full}, m), full)
+}
+
+type failing struct{ err error }
+
+func (f failing) Write([]byte) (int, error) { return 0, f.err }
 
 func TestRawDataAliasesTheInput(t *testing.T) {
 	b, err := Encode(sample())
