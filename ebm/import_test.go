@@ -1,6 +1,8 @@
 package ebm_test
 
 import (
+	"math"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -40,4 +42,50 @@ func TestParameterNames(t *testing.T) {
 		require.Equal(t, []float32{64, -486}, values.G)
 		require.Equal(t, []float32{64, 972}, values.HV)
 	}
+}
+
+// Scalars that exporters invent and masks are parameters whose values stay; what a model calls by a name of its own is trained.
+// E = Σᵢ (s·wᵢ·xᵢ + mᵢ).
+func TestTrainable(t *testing.T) {
+	scalars := map[string]bool{
+		"val_7": false, "scalar_tensor_default": false, "min_val_cast": false, "beta_cast_1": false, // PyTorch
+		"onnx::Mul_12": false, "/net/Constant_output_0": false,
+		"const_3": false, "dot_bias_0": false, "ipow_exp_1": false, "dpa_scale_0": false, // jax2onnx
+		"model/layer_normalization/add/y:0": false, "model/Gelu/Cast/x:0": false, "model/lstm/zeros/Const:0": false, "relu6_max__102": false, // tf2onnx
+		"unity": false, "exponent": false, // skl2onnx
+		"log_scale": true, "net.temperature": true, "t": true, "broadcast": true, "scale_0": true, "model/scale/ReadVariableOp:0": true,
+	}
+	for name, trainable := range scalars {
+		b := graphs.NewBuilder("names")
+		y := b.Op("Mul", nil, b.Input("x", graphs.Float32, graphs.Shape{graphs.Symbol("N"), graphs.Static(2)}), b.Param("w", graphs.NewTensor([]float32{2, 3}, 2)))
+		y = b.Op("Add", nil, b.Op("Mul", nil, y, b.Param(name, graphs.NewTensor([]float32{2}))), b.Param("mask", graphs.NewTensor([]float32{0, float32(math.Inf(-1))}, 2)))
+		g, err := b.Graph(graphs.Output{Name: "energy", Value: b.Op("ReduceSum", graphs.Attrs{"keepdims": int64(0)}, y, b.Ints(1))})
+		require.NoError(t, err)
+		e, err := ebm.New(nil, g, ebm.Options{All: true})
+		require.NoError(t, err)
+		got := map[string]bool{}
+		for _, p := range e.Store().List {
+			got[p.Name] = p.Trainable
+		}
+		require.Equal(t, map[string]bool{"w": true, name: trainable, "mask": false}, got)
+	}
+}
+
+// Running statistics are none of what is trained, also where instance normalization repeats them for every item.
+func TestStatistics(t *testing.T) {
+	b := graphs.NewBuilder("statistics")
+	x := b.Input("x", graphs.Float32, graphs.Shape{graphs.Symbol("N"), graphs.Static(2), graphs.Static(3)})
+	row := func(name string) *graphs.Value { return b.Param(name, graphs.NewTensor([]float32{1, 2}, 2)) }
+	y := b.Op("BatchNormalization", nil, x, row("scale"), row("bias"), row("mean"), row("var"))
+	twice := func(name string) *graphs.Value { return b.Op("Tile", nil, row(name), b.Ints(2)) }
+	y = b.Op("Reshape", nil, y, b.Ints(-1, 4, 3))
+	y = b.Op("BatchNormalization", nil, y, twice("scale2"), twice("bias2"), twice("mean2"), twice("var2"))
+	g, err := b.Graph(graphs.Output{Name: "energy", Value: b.Op("ReduceSum", graphs.Attrs{"keepdims": int64(0)}, y, b.Ints(1, 2))})
+	require.NoError(t, err)
+	e, err := ebm.New(nil, g, ebm.Options{})
+	require.NoError(t, err)
+	for _, p := range e.Store().List {
+		require.Equal(t, strings.HasPrefix(p.Name, "scale") || strings.HasPrefix(p.Name, "bias"), p.Trainable, p.Name)
+	}
+	require.Len(t, e.Store().List, 8)
 }

@@ -2,9 +2,11 @@ package ebm
 
 import (
 	"fmt"
+	"math"
 	"path"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/onnx-ebm/onnx-ebm/gradients"
@@ -118,8 +120,14 @@ func (p *Params) Select(only, freeze []string) error {
 	return apply(freeze, func(q *Param) { q.Trainable = false })
 }
 
-// generated matches the names that exporters invent for constants: "val_7", "scalar_tensor_default", "onnx::Mul_12", "/net/Constant_output_0", "const_fold_opt__5".
-var generated = regexp.MustCompile(`^(_?val_?\d*|scalar_tensor.*|const.*|_?to_copy.*|\d+)$|::|Constant|const_fold|__\d+$|^/`)
+// generated matches the names that exporters invent for constants.
+var generated = regexp.MustCompile(strings.Join([]string{
+	`^(_?val_?\d*|scalar_tensor.*|_?to_copy.*|\w*_cast(_\d+)?|\d+)$`, // PyTorch, dynamo-based: val_7, scalar_tensor_default, min_val_cast
+	`::|Constant|^/`, // PyTorch, TorchScript-based: onnx::Mul_12, /net/Constant_output_0
+	`^const.*$|^(dot_bias|ipow_exp|pool_sum_scale|dpa_[a-z_]*|softmax_[a-z_]*)_\d+$`, // jax2onnx
+	`const_fold|__\d+$|/(Const(_\d+)?|x|y):0$`,                                       // tf2onnx: layer_normalization/add/y:0
+	`^(unity|exponent|prod_operand)$`,                                                // skl2onnx
+}, "|"))
 
 // exporterConstant reports whether a rank-0 initializer is a constant of the exporter's making rather than a parameter.
 func exporterConstant(v *graphs.Value) bool { return v.Rank() == 0 && generated.MatchString(v.Name) }
@@ -159,16 +167,33 @@ func splitParams(g *graphs.Graph, all bool) (*graphs.Graph, []*graphs.Value, err
 	return r, params, err
 }
 
-// normStatistics are the inputs of BatchNormalization that are running statistics: mean and variance.
+// isMask reports whether a tensor holds an infinity, as the masks of attention do: no weight is infinite.
+func isMask(t *graphs.Tensor) bool {
+	return t.Len() <= maxMask && slices.ContainsFunc(graphs.Data[float32](t), func(x float32) bool { return math.IsInf(float64(x), 0) })
+}
+
+// maxMask bounds the tensors that are looked through, so that large parameters stay unread in their file.
+const maxMask = 1 << 22
+
+// normStatistics are the parameters that arrive as running statistics, mean and variance, at a BatchNormalization, perhaps repeated or reshaped on the
+// way (instance normalization with statistics of its own).
 func normStatistics(g *graphs.Graph) map[*graphs.Value]bool {
 	stats := map[*graphs.Value]bool{}
 	for _, n := range g.Nodes {
-		if n.Op == "BatchNormalization" && len(n.In) == 5 {
-			stats[n.In[3]], stats[n.In[4]] = true, true
+		if n.Op != "BatchNormalization" || len(n.In) != 5 {
+			continue
+		}
+		for _, v := range n.In[3:] {
+			for v.Kind == graphs.Computed && slices.Contains(arrangements, v.Node.Op) {
+				v = v.Node.In[0]
+			}
+			stats[v] = true
 		}
 	}
 	return stats
 }
+
+var arrangements = []string{"Tile", "Expand", "Reshape", "Squeeze", "Unsqueeze", "Concat", "Identity"}
 
 // newParams says where parameters lie in the flat slice.
 func newParams(g *graphs.Graph, values []*graphs.Value) (*Params, error) {
@@ -180,7 +205,7 @@ func newParams(g *graphs.Graph, values []*graphs.Value) (*Params, error) {
 			return nil, fmt.Errorf("ebm: parameter %q is %v; import the model to make it float32", v.Name, t.DType)
 		}
 		q := Param{Name: v.Name, Shape: t.Dims, Offset: p.size, Len: int(t.Len()), value: v}
-		q.Trainable = !stats[v] && !exporterConstant(v)
+		q.Trainable = !stats[v] && !exporterConstant(v) && !isMask(t)
 		p.List = append(p.List, q)
 		p.size += q.Len
 	}
