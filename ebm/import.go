@@ -410,7 +410,7 @@ func (im *importer) makeEnergy() error {
 	}
 	b := graphs.NewBuilder(im.g.Name)
 	b.AddInput(im.x)
-	y := b.Splice(&graphs.Graph{Nodes: im.g.Nodes, Outputs: []graphs.Output{{Value: out}}}, nil)[0]
+	y := b.SpliceWith(&graphs.Graph{Nodes: im.g.Nodes, Outputs: []graphs.Output{{Value: out}}}, nil, im.forgetBatch(out))[0]
 	e, err := make(b, y, arg)
 	if err != nil {
 		return err
@@ -434,6 +434,17 @@ func (im *importer) makeEnergy() error {
 	g.Metadata["onnx-ebm.as"] = strings.TrimSuffix(mode+":"+arg, ":")
 	im.g = g
 	return nil
+}
+
+// forgetBatch drops what the file states of the output's batch axis: where an exporter lost track of a shape, it states that of its example.
+func (im *importer) forgetBatch(out *graphs.Value) func(*graphs.Node) {
+	return func(n *graphs.Node) {
+		for _, v := range n.Out {
+			if v.Name == out.Name && v.Rank() > 0 && v.Shape()[0].IsStatic() && !im.x.Shape()[0].IsStatic() {
+				v.Type.Shape = append(graphs.Shape{graphs.UnknownDim}, v.Shape()[1:]...)
+			}
+		}
+	}
 }
 
 // freeNames renames parameters that have the name of an energy's input or output.

@@ -89,3 +89,25 @@ func TestStatistics(t *testing.T) {
 	}
 	require.Len(t, e.Store().List, 8)
 }
+
+// An exporter's statement that an output has its example's batch size is not believed where the nodes do not show it: E = Σ f(x)ᵢ of
+// f(x) = x, reshaped by a size that nothing is known about.
+func TestStatedBatch(t *testing.T) {
+	b := graphs.NewBuilder("stated")
+	x := b.Input("x", graphs.Float32, graphs.Shape{graphs.Symbol("N"), graphs.Static(2)})
+	rows := b.Op("Shape", nil, b.Op("NonZero", nil, b.Op("Cast", graphs.Attrs{"to": int64(graphs.Bool)}, b.Op("Abs", nil, b.Op("Add", nil, x, x)))))
+	y := b.Op("Reshape", nil, x, b.Op("Concat", graphs.Attrs{"axis": int64(0)}, b.Op("Div", nil, b.Op("Slice", nil, rows, b.Ints(1), b.Ints(2)), b.Ints(2)), b.Ints(2)))
+	y = b.Op("ReduceSum", graphs.Attrs{"keepdims": int64(0)}, y, b.Ints(1))
+	src, err := b.Graph(graphs.Output{Name: "y", Value: y})
+	require.NoError(t, err)
+	require.False(t, y.Shape()[0].IsStatic())
+	y.Type.Shape, y.Name = graphs.ShapeOf(3), "y"
+	g, _, err := ebm.Import(src, ebm.ImportOptions{})
+	require.NoError(t, err)
+	e, err := ebm.New(openRuntime(t), g, ebm.Options{})
+	require.NoError(t, err)
+	defer e.Close()
+	got, err := e.Energy(t.Context(), []float32{1, 2, 3, 4}, 2)
+	require.NoError(t, err)
+	require.Equal(t, []float32{3, 7}, got)
+}

@@ -2,6 +2,7 @@ package graphs
 
 import (
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -189,7 +190,7 @@ func inferCompare(n *Node) error {
 
 // equalElements is 1 or 0 where equality of two elements is decided: an extent is never negative.
 func equalElements(a, b Dim) Dim {
-	if a == b {
+	if a == b && a != UnknownDim {
 		return Static(1)
 	}
 	x, okX := a.constant()
@@ -393,7 +394,7 @@ func inferShape(n *Node) error {
 	}
 	start, end := clampIndex(n.Int("start", 0), len(s)), clampIndex(n.Int("end", int64(len(s))), len(s))
 	part := s[start:max(start, end)]
-	if !slices.Contains(part, UnknownDim) {
+	if len(part) == 0 || slices.ContainsFunc(part, func(d Dim) bool { return d != UnknownDim }) {
 		n.Out[0].Ints = slices.Clone(part)
 		if n.Out[0].Ints == nil {
 			n.Out[0].Ints = []Dim{}
@@ -449,16 +450,30 @@ func shapeFromElements(v *Value) Shape {
 
 func inferRange(n *Node) error {
 	s := Shape{UnknownDim}
-	lo, ok1 := n.In[0].ConstInts()
-	hi, ok2 := n.In[1].ConstInts()
-	step, ok3 := n.In[2].ConstInts()
-	if ok1 && ok2 && ok3 && len(lo) == 1 && len(hi) == 1 && len(step) == 1 && step[0] != 0 {
-		c := (hi[0] - lo[0] + step[0] - signOf(step[0])) / step[0]
-		s[0] = Static(max(c, 0))
-	} else if ok1 && ok3 && len(lo) == 1 && lo[0] == 0 && len(step) == 1 && step[0] == 1 && len(n.In[1].Ints) == 1 {
-		s[0] = n.In[1].Ints[0]
+	start, end, step := rangeBound(n.In[0]), rangeBound(n.In[1]), rangeBound(n.In[2])
+	lo, ok1 := start.constant()
+	hi, ok2 := end.constant()
+	by, ok3 := step.constant()
+	if ok1 && ok2 && ok3 && by != 0 {
+		s[0] = Static(max((hi-lo+by-signOf(by))/by, 0))
+	} else if start.Is(0) && step.Is(1) {
+		s[0] = end
 	}
 	return set(n, n.In[0].Type.DType, s)
+}
+
+// rangeBound is a bound of a Range where that is a known integer, perhaps as a float.
+func rangeBound(v *Value) Dim {
+	for v.Kind == Computed && v.Node.Op == "Cast" && v.Node.Domain == "" && v.Node.In[0].Type.DType.IsInt() {
+		v = v.Node.In[0]
+	}
+	if len(v.Ints) == 1 {
+		return v.Ints[0]
+	}
+	if f, ok := v.ConstFloat(); ok && f == math.Trunc(f) && math.Abs(f) < 1<<53 {
+		return element(int64(f))
+	}
+	return UnknownDim
 }
 
 func signOf(x int64) int64 {

@@ -39,7 +39,7 @@ type Value struct {
 	Type   Type
 	Tensor *Tensor // of a Param (its initial value) or Constant
 	Node   *Node   // producer of a Computed value
-	Ints   []Dim   // elements of an integer scalar or vector as far as they are known symbolically; nil when not known
+	Ints   []Dim   // elements of an integer scalar or vector, UnknownDim where one is not known; nil when none is
 }
 
 // Shape returns the value's shape; that of an absent operand is unknown.
