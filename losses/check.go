@@ -20,7 +20,7 @@ type CheckOptions struct {
 type ParamCheck struct {
 	Index             int // in Params; in OwnParams for the loss's own
 	Analytic, Numeric float64
-	// Error is |Analytic − Numeric| by the largest of the two and of 1% of the largest gradient seen.
+	// Error is |Analytic − Numeric| by the largest of the two and of 1% of the largest gradient seen; infinite where Analytic is not finite.
 	Error float64
 }
 
@@ -120,10 +120,14 @@ func differences(store, analytic []float32, indices []int, step float64, value f
 func worst(checks []ParamCheck) (w ParamCheck) {
 	var scale float64
 	for _, c := range checks {
-		scale = math.Max(scale, math.Max(math.Abs(c.Analytic), math.Abs(c.Numeric)))
+		if finite(c.Analytic) {
+			scale = math.Max(scale, math.Max(math.Abs(c.Analytic), math.Abs(c.Numeric)))
+		}
 	}
 	for i, c := range checks {
-		if largest := math.Max(math.Max(math.Abs(c.Analytic), math.Abs(c.Numeric)), 0.01*scale); largest > 0 {
+		if !finite(c.Analytic) {
+			c.Error = math.Inf(1)
+		} else if largest := math.Max(math.Max(math.Abs(c.Analytic), math.Abs(c.Numeric)), 0.01*scale); largest > 0 {
 			c.Error = math.Abs(c.Analytic-c.Numeric) / largest
 		}
 		if i == 0 || c.Error > w.Error {

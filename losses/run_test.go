@@ -230,6 +230,15 @@ func TestCheckGradientsFinds(t *testing.T) {
 	require.NoError(t, err)
 	require.Greater(t, report.Worst.Error, 0.1)
 
+	// A gradient that is no number, of one parameter.
+	for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(-1))} {
+		m := &spoiling{testModel: newMLP(1, 2, 3), at: 2, by: bad}
+		report, err := CheckGradients(context.Background(), m, NewCD(), b, CheckOptions{})
+		require.NoError(t, err)
+		require.Equal(t, math.Inf(1), report.Worst.Error)
+		require.Equal(t, 2, report.Worst.Index)
+	}
+
 	// An added constant has no influence on score matching; here it is the last parameter.
 	offset := func(theta, x []float64) point {
 		p := isotropic(theta[:1], x)
@@ -241,6 +250,29 @@ func TestCheckGradientsFinds(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []int{1}, report.NoGradient)
 	require.Less(t, report.Worst.Error, 1e-3)
+}
+
+// spoiling has a parameter whose gradient is by.
+type spoiling struct {
+	*testModel
+	at int
+	by float32
+}
+
+type spoilt struct {
+	Pullback
+	m *spoiling
+}
+
+func (s *spoiling) Linearize(ctx context.Context, q Query) (Values, Pullback, error) {
+	v, p, err := s.testModel.Linearize(ctx, q)
+	return v, spoilt{p, s}, err
+}
+
+func (p spoilt) Add(ct Values, dTheta []float32) error {
+	err := p.Pullback.Add(ct, dTheta)
+	dTheta[p.m.at] = p.m.by
+	return err
 }
 
 func TestDeterminism(t *testing.T) {
