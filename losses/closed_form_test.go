@@ -232,6 +232,15 @@ func TestNCERecoversLogZ(t *testing.T) {
 	}
 }
 
+// TestNCEDraws: ν·N rows of noise, rounded, and one at least.
+func TestNCEDraws(t *testing.T) {
+	for nu, want := range map[float64]int{0: 10, 3: 30, 0.26: 3, 0.01: 1} {
+		res, err := Run(context.Background(), newIsotropic(2, 1), &NCE{Nu: nu}, gaussianData(rng.NewKey(1), 10, 2), rng.NewKey(2), nil)
+		require.NoError(t, err)
+		require.Len(t, res.Negatives, 2*want, "ν = %g", nu)
+	}
+}
+
 // TestNCEAtTruth: at the truth, log Z included, the gradient by a is zero in the mean, for each noise.
 func TestNCEAtTruth(t *testing.T) {
 	logZ := math.Log(2 * math.Pi)
