@@ -11,14 +11,16 @@ import (
 	"github.com/onnx-ebm/onnx-ebm/samplers/rng"
 )
 
-// halving is a chain that divides by 2 at every step: where it ends tells where it began and how long it ran.
+// halving is a chain that divides by 2 at every step: where it ends tells where it began and how long it ran. Its start is of no use afterwards.
 type halving struct{}
 
 func (halving) Draw(_ context.Context, start []float32, n, dim, steps int, _ rng.Key) ([]float32, error) {
+	end := make([]float32, len(start))
 	for i := range start {
-		start[i] *= float32(math.Pow(0.5, float64(steps)))
+		end[i] = start[i] * float32(math.Pow(0.5, float64(steps)))
+		start[i] = float32(math.NaN())
 	}
-	return start, nil
+	return end, nil
 }
 
 // chainFunc is a chain made of a function of its start.

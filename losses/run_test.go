@@ -306,7 +306,7 @@ func TestValueAllocatesNothing(t *testing.T) {
 	b := gaussianData(rng.NewKey(1), 8, 2)
 	m := newMLP(1, 2, 3)
 	for _, text := range append(Names(), "dsm:sigma=0.1,0.2", "ssm:projections=3", "cd:energy-penalty=0.1") {
-		loss, err := New(text, Options{Chains: halving{}})
+		loss, err := New(text, Options{Chains: chainFunc(func(start []float32, _, _, _ int) ([]float32, error) { return start, nil })})
 		require.NoError(t, err)
 		q, err := loss.Plan(ctx, b, rng.NewKey(2))
 		require.NoError(t, err)
