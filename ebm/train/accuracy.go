@@ -13,10 +13,16 @@ func (r *runner) classifies() bool {
 	return ok && values
 }
 
+// accuracyEvery is how many steps go by from one accuracy to the next where no log wants it.
+const accuracyEvery = 10
+
 // measures reports whether this step's accuracy is told: it costs a gradient of the batch, so only steps that are logged and the last have one.
 func (r *runner) measures() bool {
-	step := r.st.Step + 1
-	return r.classifies() && (step%r.cfg.LogEvery == 0 || r.validates(step) || step == r.total)
+	step, every := r.st.Step+1, r.cfg.LogEvery
+	if len(r.logs.outputs) == 0 {
+		every = max(every, accuracyEvery)
+	}
+	return r.classifies() && (step%every == 0 || r.validates(step) || step == r.total)
 }
 
 // accuracy is the share of items whose class is the most probable one.

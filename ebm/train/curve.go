@@ -84,7 +84,7 @@ func (c *Curve) start(terms []losses.Term, chains, validation, classes bool) {
 	}
 }
 
-// add appends the row of a step, its validation absent.
+// add appends the row of a step, its validation and accuracy absent.
 func (c *Curve) add(p *Progress) {
 	for _, name := range c.Columns {
 		c.Data = append(c.Data, p.value(name))

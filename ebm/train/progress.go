@@ -17,7 +17,7 @@ type Progress struct {
 	LR          float64
 	Chains      samplers.Info // of this step, where the loss has Chains
 
-	Accuracy  float64 // share of this step's items whose class was the most probable one, where the loss sees classes and the step is logged; else absent
+	Accuracy  float64 // share of a step's items whose class was the most probable one, at the last step that measured it; absent where the loss sees no classes
 	NonFinite bool    // this step was skipped
 	Skipped   int     // steps skipped so far
 
@@ -51,8 +51,6 @@ func (p *Progress) value(column string) float64 {
 		return p.GradNorm
 	case ColumnLR:
 		return p.LR
-	case ColumnAccuracy:
-		return p.Accuracy
 	case ColumnAcceptance:
 		return p.Chains.Acceptance()
 	case ColumnRejected:

@@ -84,7 +84,8 @@ type runner struct {
 	settings   map[string]string
 
 	grad, part, ownGrad []float32
-	indices             []int // of a validation batch
+	accuracy            float64 // of the step at hand; absent where it is not measured
+	indices             []int   // of a validation batch
 	rows                []float32
 
 	st    state

@@ -38,9 +38,6 @@ func (r *runner) step(ctx context.Context) error {
 	r.st.Step++
 	r.st.Pending = true
 	r.st.Loss = number(r.p.Loss)
-	if !IsAbsent(r.p.Accuracy) {
-		r.st.Accuracy = number(r.p.Accuracy)
-	}
 	r.p.Step, r.p.Skipped = r.st.Step, r.st.Skipped
 	r.p.Epoch = float64(r.st.Step*r.cfg.Accumulate) / float64(r.loader.PerEpoch())
 	if r.chains != nil {
@@ -50,6 +47,10 @@ func (r *runner) step(ctx context.Context) error {
 		r.curve.start(r.p.Terms, r.chains != nil, r.cfg.Validation != nil, r.classifies())
 	}
 	r.curve.add(&r.p)
+	if !IsAbsent(r.accuracy) {
+		r.st.Accuracy, r.p.Accuracy = number(r.accuracy), r.accuracy
+		r.curve.set(ColumnAccuracy, r.accuracy)
+	}
 	return nil
 }
 
@@ -66,7 +67,7 @@ func keepsState(l losses.Loss) bool {
 func (r *runner) gradient(ctx context.Context) error {
 	clear(r.grad)
 	clear(r.ownGrad)
-	r.p.Loss, r.p.Terms, r.p.GradNorm, r.p.Accuracy = 0, r.p.Terms[:0], absent, absent
+	r.p.Loss, r.p.Terms, r.p.GradNorm, r.accuracy = 0, r.p.Terms[:0], absent, absent
 	var rows float64
 	var right accuracy
 	for i := range r.cfg.Accumulate {
@@ -101,7 +102,7 @@ func (r *runner) gradient(ctx context.Context) error {
 		}
 	}
 	r.mean(rows)
-	r.p.Accuracy = right.share()
+	r.accuracy = right.share()
 	return nil
 }
 
