@@ -156,6 +156,11 @@ func TestImportRefuses(t *testing.T) {
 	_, _, err = ebm.Import(g, ebm.ImportOptions{})
 	require.ErrorContains(t, err, "the file states the shape [N,9]")
 
+	_, _, err = ebm.Import(build(func(b *graphs.Builder, x *graphs.Value) *graphs.Value {
+		return sum(b, b.Op("Reshape", nil, x, b.Ints(-1, 1)))
+	}), ebm.ImportOptions{})
+	require.ErrorContains(t, err, "4*N rows for N items")
+
 	random := func(b *graphs.Builder, x *graphs.Value) *graphs.Value {
 		return sum(b, b.Op("Mul", nil, x, b.Op("RandomNormalLike", nil, x)))
 	}

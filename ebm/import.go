@@ -568,6 +568,9 @@ func perItem(b *graphs.Builder, e, x *graphs.Value) (*graphs.Value, error) {
 	if d := e.Shape()[0]; d.IsStatic() && d != x.Shape()[0] {
 		return nil, fmt.Errorf("the energy has %v values whatever the batch size: its rows are mixed, so it is no energy of one item", d)
 	}
+	if d := e.Shape()[0]; !d.IsStatic() && d.Over(x.Shape()[0]).IsStatic() && !d.Same(x.Shape()[0]) {
+		return nil, fmt.Errorf("the output has %v rows for %v items: an energy is one value an item (does the model reshape values of an item to rows of their own?)", d, x.Shape()[0])
+	}
 	if d := e.Shape()[0]; !d.IsStatic() && d != x.Shape()[0] { // through sizes that cannot be followed: one value a row, or the run fails
 		e = b.Op("Reshape", nil, e, b.Op("Shape", graphs.Attrs{"start": int64(0), "end": int64(1)}, x))
 	}
