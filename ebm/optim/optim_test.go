@@ -56,6 +56,8 @@ func TestSequences(t *testing.T) {
 		{"adamw", 0.1, 1, []float32{2}, []float64{0.899}},
 		// v = 0.01·4; step = 2/0.2 = 10. Then v = 0.99·0.04 + 0.01 = 0.0496.
 		{"rmsprop", 0.01, 1, []float32{2, -1}, []float64{0.9, 0.9 + 0.01/math.Sqrt(0.0496)}},
+		{"rmsprop:eps=0.1", 0.01, 1, []float32{2}, []float64{1 - 0.02/(0.2+0.1)}},
+		{"adam:eps=0.5", 0.1, 1, []float32{2}, []float64{1 - 0.1*2/(2+0.5)}},
 		{"rmsprop:momentum=0.5", 0.01, 1, []float32{2, -1}, []float64{0.9, 0.9 - 0.01*(5-1/math.Sqrt(0.0496))}},
 		// v − m² = 0.04 − 0.02².
 		{"rmsprop:centered=true", 0.01, 1, []float32{2}, []float64{1 - 0.02/math.Sqrt(0.0396)}},
