@@ -15,8 +15,8 @@ import (
 type LogZConfig struct {
 	Method       string // "ais" or "smc"; "": smc
 	Chains       int    // N; 0: 16384
-	Temperatures int    // K, steps from the base to the target; 0: 6 times what the pilot took (ais: 12 times), at least 200
-	Leapfrogs    int    // of HMC at each temperature; 0: 5
+	Temperatures int    // K, steps from the base to the target; 0: 6 times what the pilot took (ais: until weights spread little), at least 200
+	Leapfrogs    int    // L: proposals of HMC take 1 to 2L−1 leapfrog steps, at random; 0: 5
 	Moves        int    // HMC proposals at each temperature; 0: 1
 
 	// The base is a multivariate Student t distribution with three degrees of
@@ -78,6 +78,9 @@ func EstimateLogZ(ctx context.Context, t Target, cfg LogZConfig) (*LogZ, error) 
 		knots, _, err = p.pilot(ctx, k.Sub("second pilot"))
 	}
 	if err != nil {
+		return nil, err
+	}
+	if err := p.plan(ctx, knots, k.Sub("trial")); err != nil {
 		return nil, err
 	}
 	return p.estimate(ctx, p.refine(knots), k.Sub("estimate"))
@@ -284,7 +287,7 @@ func (p *path) spread(q *population) []float32 {
 	}
 	inv := make([]float32, q.dim)
 	for i := range inv {
-		inv[i] = float32(max(m.VarX[i]/(m.Count-1), 1e-12))
+		inv[i] = float32(max(m.X.Sum2[i]/(m.Count-1), 1e-12))
 	}
 	return inv
 }
@@ -292,13 +295,6 @@ func (p *path) spread(q *population) []float32 {
 // refine takes K steps along the pilot's knots, evenly in the number of the knot.
 func (p *path) refine(knots []knot) []knot {
 	n := p.cfg.Temperatures
-	if n == 0 {
-		n = 6 * (len(knots) - 1)
-		if p.cfg.Method == "ais" {
-			n *= 2 // weights that nothing resamples spread with the square root of their steps
-		}
-		n = max(n, 200)
-	}
 	out := make([]knot, n+1)
 	for i := range out {
 		at := float64(i) / float64(n) * float64(len(knots)-1)
@@ -317,20 +313,31 @@ func (p *path) refine(knots []knot) []knot {
 
 // estimate is the estimate proper, with everything fixed.
 func (p *path) estimate(ctx context.Context, knots []knot, key rng.Key) (*LogZ, error) {
-	n := p.cfg.Chains
-	q, err := p.populate(ctx, n, key)
+	q, logW, parts, err := p.travel(ctx, knots, key)
 	if err != nil {
 		return nil, err
 	}
-	logW := make([]float64, n)
-	parts := make([]float64, islands) // log Z of each island, but for its present weights
 	out := &LogZ{}
-	for i, k := range knots {
+	for _, k := range knots {
 		out.Betas = append(out.Betas, k.beta)
-		if i == 0 {
-			continue
-		}
-		p.weigh(q, k.beta-knots[i-1].beta, logW)
+	}
+	p.summarise(out, logW, parts)
+	out.X, out.LogW, out.Info = q.x, logW, p.info
+	if !finite64(out.LogZ) {
+		return out, fmt.Errorf("samplers: log Z is %v: every chain met an energy that is not finite, or weights underflow; give another base", out.LogZ)
+	}
+	return out, nil
+}
+
+// travel takes chains from the base along the knots. parts is log Z of each island so far, but for its present weights.
+func (p *path) travel(ctx context.Context, knots []knot, key rng.Key) (q *population, logW, parts []float64, err error) {
+	n := p.cfg.Chains
+	if q, err = p.populate(ctx, n, key); err != nil {
+		return nil, nil, nil, err
+	}
+	logW, parts = make([]float64, n), make([]float64, islands)
+	for i := 1; i < len(knots); i++ {
+		p.weigh(q, knots[i].beta-knots[i-1].beta, logW)
 		if p.cfg.Method == "smc" && i < len(knots)-1 {
 			for j := range parts {
 				lo, hi := j*n/islands, (j+1)*n/islands
@@ -341,19 +348,14 @@ func (p *path) estimate(ctx context.Context, knots []knot, key rng.Key) (*LogZ, 
 				}
 			}
 		}
-		if _, err := p.move(ctx, q, k, key.Sub("move")); err != nil {
-			return nil, err
+		if _, err := p.move(ctx, q, knots[i], key.Sub("move")); err != nil {
+			return nil, nil, nil, err
 		}
 		if p.cfg.OnProgress != nil {
 			p.cfg.OnProgress(i, len(knots)-1)
 		}
 	}
-	p.summarise(out, logW, parts)
-	out.X, out.LogW, out.Info = q.x, logW, p.info
-	if !finite64(out.LogZ) {
-		return out, fmt.Errorf("samplers: log Z is %v: every chain met an energy that is not finite, or weights underflow; give another base", out.LogZ)
-	}
-	return out, nil
+	return q, logW, parts, nil
 }
 
 // summarise makes log Z and its error of weights (ais) or of islands (smc).

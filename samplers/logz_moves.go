@@ -14,13 +14,17 @@ import (
 // of size ε/2, and so on; the first that does not, or the last, is the proposal. It passes the Metropolis test of H and, for the choice to be
 // reversible, the trajectory back must choose the same halving (the case of GIST, Bou-Rabee, Carpenter & Marsden 2024, in which the step is a
 // function of state and momentum). So neck and mouth of a funnel are moved through alike, and where ε suits every state a proposal costs L
-// gradients.
+// gradients on average.
+//
+// L is drawn anew for every proposal, evenly from 1 to 2L−1: with all of one length energies return on a Gaussian of many dimensions where εL is
+// near half a period, π, and states of equal energies weigh the same at every temperature.
 type mover struct {
 	hook     hook
 	path     *path
 	metric   metric
 	eps      float64
 	proposed int // proposals made
+	steps    int // leapfrog steps of this one before ε is halved
 
 	p0, p1  []float32 // momenta at both ends [N·D]
 	ends    *population
@@ -110,6 +114,7 @@ func (m *mover) propose(ctx context.Context, q *population, key rng.Key) (coarse
 // draw draws what one proposal of every chain needs.
 func (m *mover) draw(n, d int, key rng.Key) {
 	step := uint64(m.proposed)
+	m.steps = 1 + key.Sub("length").IntN(2*m.path.cfg.Leapfrogs-1, step, 0)
 	key.Sub("momentum").Normals(m.p0, step, 0)
 	coin, jitter := key.Sub("accept"), key.Sub("jitter")
 	m.rows = m.rows[:0]
@@ -146,7 +151,7 @@ func (m *mover) lookBack(ctx context.Context, info *Info) error {
 // integrate takes the chains in rows from q along trajectories with momenta p and ε halved h times: H0 − H goes into ratio, and the ends into
 // out and p1 unless out is nil.
 func (m *mover) integrate(ctx context.Context, q *population, p []float32, out *population, h int, info *Info) error {
-	steps := m.path.cfg.Leapfrogs << h
+	steps := m.steps << h
 	info.Gradients += steps * len(m.rows)
 	for rows := m.rows; len(rows) > 0; {
 		b := m.batch(len(rows), q)

@@ -105,7 +105,7 @@ func TestEffectiveDraws(t *testing.T) {
 		{name: "diagonal, sd 0.01 to 1, d = 100", spec: "builtin:gaussian:dim=100:cov=" + strings.Join(scales, ","), floor: 208},
 		{name: "AR(1), rho = 0.9, d = 50", graph: autoregression, floor: 9.1},
 		{name: "eight schools, non-centred", spec: "builtin:eight-schools-noncentered", floor: 69},
-		{name: "banana, 0.03", spec: "builtin:banana", floor: 4},
+		{name: "banana, 0.03", spec: "builtin:banana", floor: 9},
 	} {
 		var e samplers.Target
 		if c.graph != nil {

@@ -154,7 +154,7 @@ func straightFunnel() []statistic {
 
 var quick = []known{
 	{"funnel, non-centred", "builtin:funnel-noncentered:dim=10", nuts(0), samplers.Config{Chains: 8, Steps: 1100, BurnIn: 300}, 4, 2000, straightFunnel()},
-	{"eight schools, non-centred", "builtin:eight-schools-noncentered", nuts(0.9), samplers.Config{Chains: 8, Steps: 1100, BurnIn: 300}, 4, 2000, schools()},
+	{"eight schools, non-centred", "builtin:eight-schools-noncentered", nuts(0.9), samplers.Config{Chains: 8, Steps: 1300, BurnIn: 300}, 4, 2000, schools()},
 	{"bent Gaussian", "builtin:banana", nuts(0.98), samplers.Config{Chains: 64, Steps: 1400, BurnIn: 400}, 2, 2000,
 		[]statistic{{"x₀", 0, coordinate(0)}, {"x₁", 0, coordinate(1)}, {"x₀²", 100, square(0, 0)}}},
 }

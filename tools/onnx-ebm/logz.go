@@ -39,7 +39,7 @@ An error above 0.5 says that a few large weights rule the estimate: take more te
 	f.StringVar(&o.method, "method", "smc", strings.Join(samplers.LogZMethods(), " or "))
 	f.IntVar(&o.chains, "chains", 16384, "number of chains")
 	f.IntVar(&o.temperatures, "temperatures", 0, "steps from the base to the model (default: as a pilot run finds)")
-	f.IntVar(&o.leapfrogs, "leapfrog", 5, "leapfrog steps of a proposal")
+	f.IntVar(&o.leapfrogs, "leapfrog", 5, "leapfrog steps of a proposal, on average")
 	f.IntVar(&o.moves, "moves", 0, "proposals at each temperature (default 1)")
 	f.StringVar(&o.baseMean, "base-mean", "", "mean of the base: a number, or a comma list of D")
 	f.StringVar(&o.baseStd, "base-std", "", "scale of the base, likewise; too narrow a base misses modes (default: found by a pilot run)")
