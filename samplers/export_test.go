@@ -34,7 +34,7 @@ func Leapfrog(t Target, x, p []float32, eps float64) {
 	}
 	copy(h.p, p)
 	h.s, h.eps, h.temp = s, eps, 1
-	h.kickDrift(0, 0.5, eps)
+	h.kickDrift(s.X, s.G, 0, 0.5, eps)
 	if err := t.EnergyGradient(ctx, s.X, 1, nil, s.G); err != nil {
 		panic(err)
 	}

@@ -196,8 +196,8 @@ func (h *Hamiltonian) findStep(ctx context.Context, t Target, base float64, info
 func (h *Hamiltonian) beginTrial(lo, hi int) {
 	h.drawMomenta(h.key.Sub("trial"), lo, hi)
 	for c := lo; c < hi; c++ {
-		h.trialEnergies[c] = h.energy(c)
-		h.kickDrift(c, 0.5, h.eps)
+		h.trialEnergies[c] = h.energy(c, h.s.E[c])
+		h.kickDrift(h.s.row(h.s.X, c), h.s.row(h.s.G, c), c, 0.5, h.eps)
 	}
 }
 
@@ -205,7 +205,7 @@ func (h *Hamiltonian) endTrial(lo, hi int) {
 	for c := lo; c < hi; c++ {
 		h.kick(c, 0.5, h.eps)
 		h.s.Accept[c] = 0
-		if d := h.trialEnergies[c] - h.energy(c); finite64(d) {
+		if d := h.trialEnergies[c] - h.energy(c, h.s.E[c]); finite64(d) {
 			h.s.Accept[c] = float32(math.Exp(min(0, d)))
 		}
 	}
@@ -220,9 +220,9 @@ func (h *Hamiltonian) drawMomenta(k rng.Key, lo, hi int) {
 	}
 }
 
-// energy is H of chain c; it needs E at X.
-func (h *Hamiltonian) energy(c int) float64 {
-	return float64(h.s.E[c])/h.hook.at("temperature", h.temp) + h.hook.at("kinetic", h.metric.kinetic(h.s.row(h.p, c), h.s.row(h.v, c)))
+// energy is H of chain c where its energy is e.
+func (h *Hamiltonian) energy(c int, e float32) float64 {
+	return float64(e)/h.hook.at("temperature", h.temp) + h.hook.at("kinetic", h.metric.kinetic(h.s.row(h.p, c), h.s.row(h.v, c)))
 }
 
 // kick is p ← p − part·ε∇E/T.
@@ -230,11 +230,11 @@ func (h *Hamiltonian) kick(c int, part, eps float64) {
 	kick(h.s.row(h.p, c), h.s.row(h.s.G, c), float32(part*eps/h.temp))
 }
 
-// kickDrift is a kick, then x ← x + ε·M⁻¹p within reflecting walls.
-func (h *Hamiltonian) kickDrift(c int, part, eps float64) {
+// kickDrift is a kick by g, then x ← x + ε·M⁻¹p within reflecting walls, of chain c.
+func (h *Hamiltonian) kickDrift(x, g []float32, c int, part, eps float64) {
 	s := h.s
-	x, p := s.row(s.X, c), s.row(h.p, c)
-	h.metric.kickDrift(x, p, s.row(s.G, c), s.row(h.v, c), float32(part*eps/h.temp), float32(h.hook.at("drift", eps)))
+	p := s.row(h.p, c)
+	h.metric.kickDrift(x, p, g, s.row(h.v, c), float32(part*eps/h.temp), float32(h.hook.at("drift", eps)))
 	if s.Box.Mode == Reflect {
 		s.Box.apply(x, p)
 	}

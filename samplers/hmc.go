@@ -24,12 +24,12 @@ type HMC struct {
 	chainEps  []float64
 	h0        []float64
 	verdicts  []verdict
-	begun     []bool // chains whose state is saved in x0, g0, e0
 	half      float64
 	last      bool
 	beginRows func(lo, hi int)
 	leapRows  func(lo, hi int)
 	endRows   func(lo, hi int)
+	x, g, e   []float32 // states, gradients and energies after the iteration
 	tile      func(ctx context.Context, t Tile) error
 }
 
@@ -61,8 +61,12 @@ func (h *HMC) Start(ctx context.Context, t Target, s *State) error {
 		return err
 	}
 	h.chainEps, h.h0, h.verdicts = sized(h.chainEps, s.N), sized(h.h0, s.N), sized(h.verdicts, s.N)
-	h.begun = sized(h.begun, s.N)
-	h.beginRows, h.leapRows, h.endRows, h.tile = h.begins, h.leaps, h.ends, h.trajectory
+	h.x, h.g, h.e = sized(h.x, len(s.X)), sized(h.g, len(s.X)), sized(h.e, s.N)
+	d := s.Dim
+	h.beginRows = func(lo, hi int) { h.begins(lo, hi, h.x[lo*d:hi*d]) }
+	h.leapRows = func(lo, hi int) { h.leaps(lo, hi, h.x[lo*d:hi*d], h.g[lo*d:hi*d], h.last) }
+	h.endRows = func(lo, hi int) { h.ends(lo, hi, h.x[lo*d:hi*d], h.g[lo*d:hi*d], h.e[lo:hi]) }
+	h.tile = h.trajectory
 	return nil
 }
 
@@ -73,11 +77,12 @@ func (h *HMC) Step(ctx context.Context, t Target, s *State, k rng.Key) (Info, er
 		return Info{}, err
 	}
 	h.half = h.hook.at("half kick", 0.5)
-	clear(h.begun)
 	if err := h.integrate(ctx, t); err != nil {
-		h.restore()
 		return Info{}, err
 	}
+	s.X, h.x = h.x, s.X
+	s.G, h.g = h.g, s.G
+	s.E, h.e = h.e, s.E
 	s.StepSize = float32(h.eps)
 	info.Add(count(s.Accept, h.verdicts))
 	info.Gradients += h.steps0 * s.N
@@ -105,9 +110,9 @@ func (h *HMC) integrate(ctx context.Context, t Target) error {
 		h.last = l == h.steps0-1
 		var e []float32
 		if h.last {
-			e = s.E
+			e = h.e
 		}
-		if err := evaluate(ctx, t, s.X, s.N, e, s.G); err != nil {
+		if err := evaluate(ctx, t, h.x, s.N, e, h.g); err != nil {
 			return err
 		}
 		s.rows(h.leapRows)
@@ -118,67 +123,47 @@ func (h *HMC) integrate(ctx context.Context, t Target) error {
 
 // trajectory does the same for the chains of one tile, in the tile's memory.
 func (h *HMC) trajectory(ctx context.Context, t Tile) error {
-	s := h.s
 	lo, hi := t.Range()
-	h.begins(lo, hi)
-	x, d := t.X(), s.Dim
-	copy(x, s.X[lo*d:hi*d])
+	x := t.X()
+	h.begins(lo, hi, x)
 	for l := range h.steps0 {
 		last := l == h.steps0-1
 		e, g, err := t.EnergyGradient(ctx, last)
 		if err != nil {
 			return err
 		}
-		for c := lo; c < hi; c++ {
-			from, to := (c-lo)*d, (c-lo+1)*d
-			h.leap(x[from:to], g[from:to], c, last)
-		}
+		h.leaps(lo, hi, x, g, last)
 		if last {
-			copy(s.E[lo:hi], e)
-			copy(s.G[lo*d:hi*d], g)
+			h.ends(lo, hi, x, g, e)
 		}
 	}
-	copy(s.X[lo*d:hi*d], x)
-	h.ends(lo, hi)
 	return nil
 }
 
-// restore puts back the chains that have begun.
-func (h *HMC) restore() {
-	s := h.s
-	for c, begun := range h.begun {
-		if begun {
-			copy(s.row(s.X, c), s.row(h.x0, c))
-			copy(s.row(s.G, c), s.row(h.g0, c))
-			s.E[c] = h.e0[c]
-		}
-	}
-}
-
-func (h *HMC) begins(lo, hi int) {
-	s := h.s
-	copy(h.x0[lo*s.Dim:hi*s.Dim], s.X[lo*s.Dim:])
-	copy(h.g0[lo*s.Dim:hi*s.Dim], s.G[lo*s.Dim:])
-	copy(h.e0[lo:hi], s.E[lo:])
+// begins puts chains lo…hi−1 into x, with a kick and a drift. The state stays as it was until all trajectories have ended: an error leaves it whole.
+func (h *HMC) begins(lo, hi int, x []float32) {
+	s, d := h.s, h.s.Dim
+	copy(x, s.X[lo*d:hi*d])
 	h.drawMomenta(h.key.Sub("momentum"), lo, hi)
 	wobble := h.key.Sub("jitter")
 	for c := lo; c < hi; c++ {
-		h.begun[c] = true
 		if h.hook != nil {
-			scale(h.s.row(h.p, c), float32(h.hook.at("momentum", 1)))
+			scale(s.row(h.p, c), float32(h.hook.at("momentum", 1)))
 		}
-		h.h0[c] = h.energy(c)
+		h.h0[c] = h.energy(c, s.E[c])
 		h.chainEps[c] = h.eps
 		if h.jitter > 0 {
-			h.chainEps[c] *= 1 + h.jitter*(2*wobble.Float64(uint64(h.s.Step), uint64(c))-1)
+			h.chainEps[c] *= 1 + h.jitter*(2*wobble.Float64(uint64(s.Step), uint64(c))-1)
 		}
-		h.kickDrift(c, h.half, h.chainEps[c])
+		h.kickDrift(x[(c-lo)*d:(c-lo+1)*d], s.row(s.G, c), c, h.half, h.chainEps[c])
 	}
 }
 
-func (h *HMC) leaps(lo, hi int) {
+func (h *HMC) leaps(lo, hi int, x, g []float32, last bool) {
+	d := h.s.Dim
 	for c := lo; c < hi; c++ {
-		h.leap(h.s.row(h.s.X, c), h.s.row(h.s.G, c), c, h.last)
+		from, to := (c-lo)*d, (c-lo+1)*d
+		h.leap(x[from:to], g[from:to], c, last)
 	}
 }
 
@@ -189,18 +174,17 @@ func (h *HMC) leap(x, g []float32, c int, last bool) {
 		kick(p, g, float32(h.hook.at("last kick", 0.5)*eps/h.temp))
 		return
 	}
-	h.metric.kickDrift(x, p, g, h.s.row(h.v, c), float32(eps/h.temp), float32(h.hook.at("drift", eps)))
-	if h.s.Box.Mode == Reflect {
-		h.s.Box.apply(x, p)
-	}
+	h.kickDrift(x, g, c, 1, eps)
 }
 
-func (h *HMC) ends(lo, hi int) {
-	s := h.s
+// ends decides about where trajectories end, and puts what chains lo…hi−1 are then into x, g and e of h.
+func (h *HMC) ends(lo, hi int, xs, gs, es []float32) {
+	s, d := h.s, h.s.Dim
 	coin := h.key.Sub("accept")
 	for c := lo; c < hi; c++ {
-		x, g := s.row(s.X, c), s.row(s.G, c)
-		r := h.hook.at("log ratio", h.h0[c]-h.energy(c))
+		from, to := (c-lo)*d, (c-lo+1)*d
+		x, g, e := xs[from:to], gs[from:to], es[c-lo]
+		r := h.hook.at("log ratio", h.h0[c]-h.energy(c, e))
 		s.Hamiltonian[c] = float32(h.h0[c] - r)
 		switch {
 		case !allFinite(x) || !finite64(r): // a gradient that is not finite has made p, and so r, not finite
@@ -212,12 +196,14 @@ func (h *HMC) ends(lo, hi int) {
 		s.Leapfrogs[c] = int32(h.steps0)
 		h.verdicts[c], s.Accept[c] = decide(r, coin, s.Step, c)
 		if h.verdicts[c] != accepted {
-			copy(x, s.row(h.x0, c))
+			x, e = s.row(s.X, c), s.E[c]
 			s.Hamiltonian[c] = float32(h.h0[c])
-			s.E[c] = h.e0[c]
 			if h.hook.at("restore gradient", 1) != 0 {
-				copy(g, s.row(h.g0, c))
+				g = s.row(s.G, c)
 			}
 		}
+		copy(s.row(h.x, c), x)
+		copy(s.row(h.g, c), g)
+		h.e[c] = e
 	}
 }

@@ -16,7 +16,7 @@ type LogZConfig struct {
 	Method       string // "ais" or "smc"; "": smc
 	Chains       int    // N; 0: 16384
 	Temperatures int    // K, steps from the base to the target; 0: 6 times what the pilot took (ais: until weights spread little), at least 200
-	Leapfrogs    int    // L: proposals of HMC take 1 to 2L−1 leapfrog steps, at random; 0: 5
+	Leapfrogs    int    // L: proposals of HMC take L ± L/2 leapfrog steps, at random; 0: 5
 	Moves        int    // HMC proposals at each temperature; 0: 1
 
 	// The base is a multivariate Student t distribution with three degrees of
@@ -59,7 +59,7 @@ const islands = 16
 // E₀ the base's, by HMC whose steps are halved where the target is stiff. A pilot
 // population chooses the β, the step sizes and a diagonal mass for each β; the
 // chains of the estimate do not look at each other while moving, so Z itself is
-// unbiased. AIS averages independent weights; SMC resamples (systematically, where
+// unbiased. A target that has no Z is an ErrNoIntegral. AIS averages independent weights; SMC resamples (systematically, where
 // the effective size falls below half) within 16 independent islands and averages
 // their Z. MCSE is that of log Z by the delta method. Z is dominated by rare large
 // weights where its MCSE exceeds about 0.5: take more temperatures then.
@@ -71,6 +71,9 @@ func EstimateLogZ(ctx context.Context, t Target, cfg LogZConfig) (*LogZ, error) 
 	k := cfg.Key
 	if k == (rng.Key{}) {
 		k = rng.NewKey(cfg.Seed)
+	}
+	if err := p.closed(ctx, k.Sub("rays")); err != nil {
+		return nil, err
 	}
 	knots, q, err := p.pilot(ctx, k.Sub("pilot"))
 	if err == nil && cfg.BaseMean == nil && cfg.BaseStd == nil {

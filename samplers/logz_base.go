@@ -93,26 +93,24 @@ func (b *base) draw(x []float32, k rng.Key) {
 	}
 }
 
-// The base of the estimate reaches baseWidth times as far as the ones whose quantiles baseParts of |x| are those of the pilot's last population:
-// too wide a base costs less than too narrow a one. The larger quantile is for targets with heavy tails, as a funnel's mouth: no temperature before
-// the last would hold states much farther out than the base does.
-const baseWidth = 1.2
-
-var baseParts = []float64{0.8, 0.98}
+// The base of the estimate reaches baseWidth times as far as the one whose quantile basePart of |x| is that of the pilot's last population:
+// too wide a base costs less than too narrow a one. A quantile is not ruled by the tails, which the base has of its own.
+const (
+	baseWidth = 1.2
+	basePart  = 0.8
+)
 
 // widened is b widened about 0 to a population. It is neither narrowed nor moved: the population may have lost modes.
 func (b *base) widened(q *population) *base {
 	scale := slices.Clone(b.scale)
 	far := make([]float64, q.n)
+	normal := math.Sqrt2 * math.Erfinv(basePart)
 	for i := range scale {
 		for c := range far {
 			far[c] = math.Abs(float64(q.x[c*q.dim+i]))
 		}
 		slices.Sort(far)
-		for _, part := range baseParts {
-			normal := math.Sqrt2 * math.Erfinv(part)
-			scale[i] = max(scale[i], baseWidth*far[int(part*float64(q.n))]/normal)
-		}
+		scale[i] = max(scale[i], baseWidth*far[int(basePart*float64(q.n))]/normal)
 	}
 	return newBase(b.mean, scale)
 }

@@ -16,7 +16,7 @@ import (
 // function of state and momentum). So neck and mouth of a funnel are moved through alike, and where ε suits every state a proposal costs L
 // gradients on average.
 //
-// L is drawn anew for every proposal, evenly from 1 to 2L−1: with all of one length energies return on a Gaussian of many dimensions where εL is
+// L is drawn anew for every proposal, evenly within half of itself: with all of one length energies return on a Gaussian of many dimensions where εL is
 // near half a period, π, and states of equal energies weigh the same at every temperature.
 type mover struct {
 	hook     hook
@@ -114,7 +114,8 @@ func (m *mover) propose(ctx context.Context, q *population, key rng.Key) (coarse
 // draw draws what one proposal of every chain needs.
 func (m *mover) draw(n, d int, key rng.Key) {
 	step := uint64(m.proposed)
-	m.steps = 1 + key.Sub("length").IntN(2*m.path.cfg.Leapfrogs-1, step, 0)
+	half := m.path.cfg.Leapfrogs / 2
+	m.steps = m.path.cfg.Leapfrogs - half + key.Sub("length").IntN(2*half+1, step, 0)
 	key.Sub("momentum").Normals(m.p0, step, 0)
 	coin, jitter := key.Sub("accept"), key.Sub("jitter")
 	m.rows = m.rows[:0]

@@ -158,7 +158,7 @@ func (u *NUTS) root(lo, hi int) {
 	u.drawMomenta(u.key.Sub("momentum"), lo, hi)
 	for c := lo; c < hi; c++ {
 		x, g, p := s.row(s.X, c), s.row(s.G, c), s.row(u.p, c)
-		h := u.energy(c)
+		h := u.energy(c, s.E[c])
 		u.chains[c] = tree{h0: h, hProp: h, eProp: float64(s.E[c])}
 		for end := range 2 {
 			copy(s.row(u.xEnd[end], c), x)
@@ -205,7 +205,7 @@ func (u *NUTS) leap(lo, hi int) {
 		if t.leaf > 0 && t.leaf%2 == 0 {
 			copy(u.checkpoint(u.ckBefore, c, bits.OnesCount(uint(t.leaf>>1))), s.row(u.p, c))
 		}
-		u.kickDrift(c, u.hook.at("half kick", 0.5), u.signed(t))
+		u.kickDrift(s.row(s.X, c), s.row(s.G, c), c, u.hook.at("half kick", 0.5), u.signed(t))
 		copy(u.xb[i*s.Dim:(i+1)*s.Dim], s.row(s.X, c))
 	}
 }
@@ -230,7 +230,7 @@ func (u *NUTS) addLeaf(c int) bool {
 	s, t := u.s, &u.chains[c]
 	x, p, g := s.row(s.X, c), s.row(u.p, c), s.row(s.G, c)
 	t.leaves++
-	w := t.h0 - u.energy(c)
+	w := t.h0 - u.energy(c, s.E[c])
 	switch {
 	case !finite64(w) || !allFinite(x) || !allFinite(g):
 		t.nonFinite = true

@@ -190,6 +190,9 @@ func Run(ctx context.Context, t Target, k Kernel, cfg Config) (*Result, error) {
 	r.res = newResult(cfg, s)
 	err = r.run()
 	r.res.finish(s)
+	if err != nil && s.Step == 0 {
+		return r.res, err
+	}
 	if err != nil {
 		return r.res, fmt.Errorf("samplers: stopped after %d of %d iterations: %w", s.Step, cfg.Steps, err)
 	}

@@ -37,7 +37,7 @@ func (k *kernelFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&k.denseMass, "dense-mass", false, "hmc, nuts: adapt a full mass matrix")
 	f.Float64Var(&k.targetAccept, "target-accept", 0, "mean acceptance to adapt to (default 0.8 for hmc, 0.78 for nuts; mala and rwm adapt with --adapt only)")
 	f.IntVar(&k.maxDepth, "max-depth", 0, "nuts: doublings at most (default 10)")
-	f.StringVar(&k.temperatures, "temperatures", "", "annealed-langevin: falling comma list; parallel-tempering: the ladder, rising (default 1,2,4,8)")
+	f.StringVar(&k.temperatures, "temperatures", "", "annealed-langevin: falling comma list, each times --temperature; parallel-tempering: the ladder, rising (default 1,2,4,8)")
 	f.IntVar(&k.swapEvery, "swap-every", 0, "parallel-tempering: iterations between exchanges (default 1)")
 	f.IntVar(&k.annealOver, "anneal-over", 0, "annealed-langevin: iterations that the temperatures share (default: burn-in, or half of the steps)")
 }
