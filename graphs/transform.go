@@ -80,7 +80,15 @@ func ToFloat32(g *Graph) (*Graph, []DType, error) {
 	for _, v := range g.Inputs {
 		b.AddInput(mapped(by, v))
 	}
-	outs := b.SpliceWith(g, by, func(n *Node) {
+	widen := func(values []*Value) {
+		for _, v := range values {
+			if other(v.Type.DType) {
+				v.Type.DType = Float32
+			}
+		}
+	}
+	var edit func(n *Node)
+	edit = func(n *Node) {
 		for _, name := range []string{"to", "dtype"} {
 			if t, ok := n.Attrs[name].(int64); ok && other(DType(t)) {
 				n.Attrs = maps.Clone(n.Attrs)
@@ -91,12 +99,17 @@ func ToFloat32(g *Graph) (*Graph, []DType, error) {
 			n.Attrs = maps.Clone(n.Attrs)
 			n.Attrs["value"] = toFloat32(t)
 		}
-		for _, v := range n.Out {
-			if other(v.Type.DType) {
-				v.Type.DType = Float32
+		widen(n.Out)
+		for _, a := range n.Attrs {
+			if body, ok := a.(*Graph); ok {
+				widen(body.Inputs)
+				for _, m := range body.Nodes {
+					edit(m)
+				}
 			}
 		}
-	})
+	}
+	outs := b.SpliceWith(g, by, edit)
 	named := make([]Output, len(outs))
 	for i, v := range outs {
 		named[i] = Output{g.Outputs[i].Name, v}

@@ -80,11 +80,8 @@ func complement(e *emitter, n *Node) error {
 	if err := need(n, 1); err != nil {
 		return err
 	}
-	one, err := FromFloat64s(e.r.dtype(n.In[0]), []float64{1})
-	if err != nil {
-		return err
-	}
-	n.become("Sub", nil, constant(one), e.op("Erf", nil, n.In[0]))
+	one := e.op("Cast", Attrs{"to": int64(e.r.dtype(n.In[0]))}, constant(ScalarTensor(float32(1))))
+	n.become("Sub", nil, one, e.op("Erf", nil, n.In[0]))
 	return nil
 }
 
