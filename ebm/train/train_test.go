@@ -402,6 +402,23 @@ func TestValidationLeavesNoTrace(t *testing.T) {
 	require.Equal(t, params[0], params[1])
 }
 
+// TestValidationRepeats: parameters that stay have the same validation loss every time, whatever the loss draws, and not the loss of a step.
+func TestValidationRepeats(t *testing.T) {
+	rt := open(t, 0)
+	for _, text := range []string{"dsm:sigma=0.3", "ssm", "nce", "energy-discrepancy:m=2"} {
+		res, err := Run(context.Background(), energy(t, rt, mlp(t, 2, 4), ebm.Options{}), newLoss(t, text, nil), gaussian(t, 50, 1, 1, 1), Config{
+			Steps: 3, Batch: 20, LR: parse(t, "0"), OwnLR: parse(t, "0"), Validation: gaussian(t, 50, 2, 1, 1), ValidateEvery: 1,
+		})
+		require.NoError(t, err, text)
+		_, values := res.Curve.Column(ColumnValidation)
+		require.Len(t, values, 3)
+		require.Equal(t, values[0], values[1], text)
+		require.Equal(t, values[0], values[2], text)
+		_, steps := res.Curve.Column(ColumnLoss)
+		require.NotEqual(t, steps[0], steps[1], text)
+	}
+}
+
 // TestWorkers: the number of workers changes no bit.
 func TestWorkers(t *testing.T) {
 	for _, text := range []string{"dsm:sigma=0.3", "ssm", "sm", "cd:k=3", "pcd:k=3:buffer=3000", "nce", "energy-discrepancy:m=4"} {
