@@ -293,9 +293,6 @@ func (c *call) arg(i int) *Array {
 	return nil
 }
 
-// wants reports whether output i is used by name.
-func (c *call) wants(i int) bool { return i < len(c.Out) && c.Out[i] != nil }
-
 // ints returns the elements of an integer input, nil when it is absent.
 func (c *call) ints(i int) ([]int, error) {
 	a := c.arg(i)

@@ -349,7 +349,7 @@ func inferAttention(n *Node) error {
 	if len(k) != len(q) || len(v) != len(q) {
 		return fmt.Errorf("query %v, key %v and value %v differ in rank", q, k, v)
 	}
-	heads, kvHeads, keys := UnknownDim, UnknownDim, UnknownDim
+	var heads, kvHeads, keys Dim
 	y := slices.Clone(q)
 	switch len(q) {
 	case 4:

@@ -198,7 +198,7 @@ func inferExpand(n *Node) error {
 	if err != nil {
 		return err
 	}
-	if s != nil && len(s) == 1 && len(x.Ints) == 1 && s[0].IsStatic() && s[0].Size <= maxTracked {
+	if len(s) == 1 && len(x.Ints) == 1 && s[0].IsStatic() && s[0].Size <= maxTracked {
 		n.Out[0].Ints = slices.Repeat(x.Ints, int(s[0].Size))
 	}
 	return set(n, x.Type.DType, s)

@@ -402,6 +402,20 @@ func TestValidationLeavesNoTrace(t *testing.T) {
 	require.Equal(t, params[0], params[1])
 }
 
+// TestValidationIsTheMean: over batches of unlike sizes as over all of the data at once.
+func TestValidationIsTheMean(t *testing.T) {
+	rt := open(t, 0)
+	var values []float64
+	for _, batch := range []int{50, 20} {
+		res, err := Run(context.Background(), energy(t, rt, mlp(t, 2, 4), ebm.Options{}), newLoss(t, "sm", nil), gaussian(t, 50, 1, 1, 1), Config{
+			Steps: 1, Batch: batch, LR: parse(t, "0"), Validation: gaussian(t, 50, 2, 1, 1), ValidateEvery: 1,
+		})
+		require.NoError(t, err)
+		values = append(values, res.Validation)
+	}
+	require.InEpsilon(t, values[0], values[1], 1e-5)
+}
+
 // TestValidationRepeats: parameters that stay have the same validation loss every time, whatever the loss draws, and not the loss of a step.
 func TestValidationRepeats(t *testing.T) {
 	rt := open(t, 0)
