@@ -60,8 +60,8 @@ var methods = []method{
 	},
 	{
 		name: "pcd", loss: "pcd:k=10:buffer=1000:init=uniform:low=0:high=1", network: "convnet:16,32,64:dense=128:classes=10",
-		sigma: 0.25, noisy: true, steps: 3000, lr: 1.5e-3,
-		walk: []stage{{400, schedule.Constant{Value: 1}}, {200, schedule.Exponential{From: 1, Rate: 0.97, Min: 0.1}}},
+		sigma: 0.25, noisy: true, steps: 4000, lr: 1.5e-3,
+		walk: []stage{{800, schedule.Constant{Value: 1}}, {200, schedule.Exponential{From: 1, Rate: 0.97, Min: 0.1}}},
 	},
 }
 
