@@ -37,11 +37,14 @@ type LogZ struct {
 	LogZ float64
 	MCSE float64 // Monte Carlo standard error of LogZ
 	// ESS is the effective number of independent chains in the final weights.
-	ESS   float64
-	Betas []float64 // inverse temperatures, 0 to 1
-	X     []float32 // last states [N·D]
-	LogW  []float64 // their log weights, up to a constant [N]
-	Info  Info      // pilot included
+	ESS float64
+	// OpenDirections is the share of directions in which exp(−E) has no finite integral far from the base. Where it is not 0, log Z is
+	// infinite, strictly, and LogZ that of the mass which chains reach.
+	OpenDirections float64
+	Betas          []float64 // inverse temperatures, 0 to 1
+	X              []float32 // last states [N·D]
+	LogW           []float64 // their log weights, up to a constant [N]
+	Info           Info      // pilot included
 }
 
 // LogZMethods are the names of LogZConfig.Method.
@@ -59,7 +62,8 @@ const islands = 16
 // E₀ the base's, by HMC whose steps are halved where the target is stiff. A pilot
 // population chooses the β, the step sizes and a diagonal mass for each β; the
 // chains of the estimate do not look at each other while moving, so Z itself is
-// unbiased. A target that has no Z is an ErrNoIntegral. AIS averages independent weights; SMC resamples (systematically, where
+// unbiased. A target that has no Z in half of all
+// directions is an ErrNoIntegral. AIS averages independent weights; SMC resamples (systematically, where
 // the effective size falls below half) within 16 independent islands and averages
 // their Z. MCSE is that of log Z by the delta method. Z is dominated by rare large
 // weights where its MCSE exceeds about 0.5: take more temperatures then.
@@ -72,7 +76,8 @@ func EstimateLogZ(ctx context.Context, t Target, cfg LogZConfig) (*LogZ, error) 
 	if k == (rng.Key{}) {
 		k = rng.NewKey(cfg.Seed)
 	}
-	if err := p.closed(ctx, k.Sub("rays")); err != nil {
+	open, err := p.closed(ctx, k.Sub("rays"))
+	if err != nil {
 		return nil, err
 	}
 	knots, q, err := p.pilot(ctx, k.Sub("pilot"))
@@ -86,7 +91,12 @@ func EstimateLogZ(ctx context.Context, t Target, cfg LogZConfig) (*LogZ, error) 
 	if err := p.plan(ctx, knots, k.Sub("trial")); err != nil {
 		return nil, err
 	}
-	return p.estimate(ctx, p.refine(knots), k.Sub("estimate"))
+	z, err := p.estimate(ctx, p.refine(knots), k.Sub("estimate"))
+	if err != nil {
+		return nil, err
+	}
+	z.OpenDirections = open
+	return z, nil
 }
 
 // path is the family E_β.

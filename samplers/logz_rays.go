@@ -12,19 +12,18 @@ import (
 // ErrNoIntegral says that exp(−E) has no finite integral.
 var ErrNoIntegral = errors.New("exp(−E) has no finite integral")
 
-// rays are directions from the base's mean, looked at from nearest times to farthest times as far out as the base's scale; openRays of them that are
-// open are no accident of rounding.
+// rays are directions from the base's mean, looked at from nearest times to farthest times as far out as the base's scale.
 const (
 	rays     = 256
-	openRays = 3
 	nearest  = 1e4
 	tenfolds = 2 // to the farthest
 )
 
-// closed refuses a target whose exp(−E) cannot be integrated. Along a ray exp(−E)·r^(D−1) has a finite integral if E rises by more than D·log r: a ray
-// is open where it rises by less in each of the last factors of ten. A bounded energy, or one that falls in some directions, has such rays; the
-// chains would measure what they happen to have seen.
-func (p *path) closed(ctx context.Context, k rng.Key) error {
+// closed returns the share of directions in which exp(−E) cannot be integrated, and refuses a target where that is half of them. Along a ray exp(−E)·r^(D−1) has a finite integral if E rises by more than D·log r: a ray
+// is open where it rises by less in each of the last factors of ten. Of a bounded energy all are. A network
+// that was fitted to data often falls in a few directions far from them, where chains do not get: the estimate is then that of the mass around the
+// data.
+func (p *path) closed(ctx context.Context, k rng.Key) (open float64, err error) {
 	d := p.t.Dim()
 	direction, x := make([]float32, rays*d), make([]float32, rays*d)
 	k.Normals(direction, 0, 0)
@@ -36,11 +35,10 @@ func (p *path) closed(ctx context.Context, k rng.Key) error {
 		}
 		e[j] = make([]float32, rays)
 		if err := evaluate(ctx, p.t, x, rays, e[j], nil); err != nil {
-			return err
+			return 0, err
 		}
 		p.info.Gradients += rays
 	}
-	open := 0
 	for c := range rays {
 		isOpen := true
 		for j := range tenfolds {
@@ -48,12 +46,12 @@ func (p *path) closed(ctx context.Context, k rng.Key) error {
 			isOpen = isOpen && rise <= float64(d)*math.Ln10 // not where an energy is undefined, or infinite farther out
 		}
 		if isOpen {
-			open++
+			open += 1. / rays
 		}
 	}
-	if open < openRays {
-		return nil
+	if open < 0.5 {
+		return open, nil
 	}
-	return fmt.Errorf("samplers: log Z: %w: along %d of %d rays E rises too slowly, or falls, as far as %.0e times the base's scale; add an energy that grows, such as a harmonic one",
-		ErrNoIntegral, open, rays, nearest*math.Pow(10, tenfolds))
+	return open, fmt.Errorf("samplers: log Z: %w: in %.0f %% of all directions E rises too slowly, or falls, as far as %.0e times the base's scale; add an energy that grows, such as a harmonic one",
+		ErrNoIntegral, 100*open, nearest*math.Pow(10, tenfolds))
 }

@@ -47,3 +47,21 @@ func TestWhatHasNoIntegralIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// An energy that falls in a quarter of all directions, beyond what chains see, is estimated, and the share told.
+func TestOpenDirectionsAreTold(t *testing.T) {
+	target := samplers.Func(2, func(x, g []float32) float32 {
+		far := float32(0)
+		if x[0] > 50 && x[1] > 50 {
+			far = 1
+		}
+		if g != nil {
+			g[0], g[1] = x[0]*(1-2*far), x[1]*(1-2*far)
+		}
+		return (1 - 2*far) * (x[0]*x[0] + x[1]*x[1]) / 2
+	})
+	z, err := samplers.EstimateLogZ(background, target, samplers.LogZConfig{Chains: 2048})
+	require.NoError(t, err)
+	require.InDelta(t, 0.25, z.OpenDirections, 0.1)
+	require.InDelta(t, math.Log(2*math.Pi), z.LogZ, 6*z.MCSE)
+}

@@ -129,6 +129,9 @@ func (a *app) logz(c *cobra.Command, args []string, o logzOptions) error {
 	if err != nil {
 		return err
 	}
+	if z.OpenDirections > 0 {
+		a.notice("in %.1f %% of all directions E rises too slowly, or falls, far out: Z is that of the mass which chains reach", 100*z.OpenDirections)
+	}
 	if z.MCSE > untrusted {
 		a.notice("the error is large, so a few weights rule the estimate: take more --temperatures or --chains, or a better base")
 	}
