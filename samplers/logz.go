@@ -62,9 +62,9 @@ const islands = 16
 // E₀ the base's, by HMC whose steps are halved where the target is stiff. A pilot
 // population chooses the β, the step sizes and a diagonal mass for each β; the
 // chains of the estimate do not look at each other while moving, so Z itself is
-// unbiased. A target that has no Z in half of all
-// directions is an ErrNoIntegral. AIS averages independent weights; SMC resamples (systematically, where
-// the effective size falls below half) within 16 independent islands and averages
+// unbiased. A target that has no Z in half of all directions is an ErrNoIntegral.
+//
+// AIS averages independent weights; SMC resamples (systematically, where the effective size falls below half) within 16 independent islands and averages
 // their Z. MCSE is that of log Z by the delta method. Z is dominated by rare large
 // weights where its MCSE exceeds about 0.5: take more temperatures then.
 func EstimateLogZ(ctx context.Context, t Target, cfg LogZConfig) (*LogZ, error) {
@@ -76,7 +76,7 @@ func EstimateLogZ(ctx context.Context, t Target, cfg LogZConfig) (*LogZ, error) 
 	if k == (rng.Key{}) {
 		k = rng.NewKey(cfg.Seed)
 	}
-	open, err := p.closed(ctx, k.Sub("rays"))
+	open, err := p.openDirections(ctx, k.Sub("rays"))
 	if err != nil {
 		return nil, err
 	}

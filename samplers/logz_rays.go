@@ -19,11 +19,12 @@ const (
 	tenfolds = 2 // to the farthest
 )
 
-// closed returns the share of directions in which exp(−E) cannot be integrated, and refuses a target where that is half of them. Along a ray exp(−E)·r^(D−1) has a finite integral if E rises by more than D·log r: a ray
-// is open where it rises by less in each of the last factors of ten. Of a bounded energy all are. A network
-// that was fitted to data often falls in a few directions far from them, where chains do not get: the estimate is then that of the mass around the
-// data.
-func (p *path) closed(ctx context.Context, k rng.Key) (open float64, err error) {
+// openDirections is the share of directions in which exp(−E) cannot be integrated; a target where that is half of them is refused.
+//
+// Along a ray exp(−E)·r^(D−1) has a finite integral if E rises by more than D·log r: a ray is open where it rises by less in each of the last
+// factors of ten. Of a bounded energy all are. A network that was fitted to data often falls in a few directions far from them, where chains do
+// not get: the estimate is then that of the mass around the data.
+func (p *path) openDirections(ctx context.Context, k rng.Key) (open float64, err error) {
 	d := p.t.Dim()
 	direction, x := make([]float32, rays*d), make([]float32, rays*d)
 	k.Normals(direction, 0, 0)
@@ -39,6 +40,7 @@ func (p *path) closed(ctx context.Context, k rng.Key) (open float64, err error) 
 		}
 		p.info.Gradients += rays
 	}
+	count := 0
 	for c := range rays {
 		isOpen := true
 		for j := range tenfolds {
@@ -46,10 +48,10 @@ func (p *path) closed(ctx context.Context, k rng.Key) (open float64, err error) 
 			isOpen = isOpen && rise <= float64(d)*math.Ln10 // not where an energy is undefined, or infinite farther out
 		}
 		if isOpen {
-			open += 1. / rays
+			count++
 		}
 	}
-	if open < 0.5 {
+	if open = float64(count) / rays; open < 0.5 {
 		return open, nil
 	}
 	return open, fmt.Errorf("samplers: log Z: %w: in %.0f %% of all directions E rises too slowly, or falls, as far as %.0e times the base's scale; add an energy that grows, such as a harmonic one",
